@@ -1,0 +1,1 @@
+"""Foundations: records, decoding, errors, JSON."""

@@ -1,0 +1,89 @@
+"""JSON without the json module, whose import costs more than most verbs take.
+
+The scanner is the one that the json module itself uses, so what is accepted is the same; json is
+imported only to say what is wrong with a document that was refused.
+"""
+
+from _json import encode_basestring_ascii as _quote
+from _json import make_scanner
+
+from pyruntime.base.errors import SpecError
+
+LARGEST_DOCUMENT = 16 << 20
+_SPACE = " \t\n\r"
+
+
+class _ScannerContext:
+    """What `_json.make_scanner` asks of the decoder that it serves."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+    memo: dict[str, str] = {}
+
+
+_scan = make_scanner(_ScannerContext())
+
+
+def loads(data: bytes | str, *, where: str = "") -> object:
+    """Read one JSON document; `where` names it in errors.
+
+    Raises:
+        SpecError: it is not JSON, not UTF-8, nested too deeply or larger than 16 MiB.
+    """
+    if len(data) > LARGEST_DOCUMENT:
+        raise SpecError("JSON document is too large", where=where, hint="at most 16 MiB are read")
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        start = 0
+        while start < len(text) and text[start] in _SPACE:
+            start += 1
+        value: object
+        value, end = _scan(text, start)
+        if text[end:].strip(_SPACE):
+            raise ValueError("data after the end")
+    except (ValueError, StopIteration):
+        raise _explain(data, where) from None
+    except RecursionError:
+        raise SpecError("JSON document is nested too deeply", where=where, hint="flatten it") from None
+    return value
+
+
+def _explain(data: bytes | str, where: str) -> SpecError:
+    import json
+
+    try:
+        json.loads(data)
+    except json.JSONDecodeError as error:
+        hint = f"look at line {error.lineno}, column {error.colno}"
+        return SpecError(f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", where=where, hint=hint)
+    except UnicodeDecodeError as error:
+        return SpecError("invalid JSON: not UTF-8", where=where, hint=f"look at byte {error.start}")
+    return SpecError("invalid JSON", where=where)
+
+
+def dumps(value: object, *, indent: int = 0, _level: int = 1) -> str:
+    """Write JSON: compact without `indent`, else one entry a line."""
+    if isinstance(value, str):
+        return _quote(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, dict):
+        colon = ": " if indent else ":"
+        entries = [f"{_quote(str(key))}{colon}{dumps(item, indent=indent, _level=_level + 1)}" for key, item in value.items()]
+        return _join("{", entries, "}", indent, _level)
+    if isinstance(value, list | tuple):
+        return _join("[", [dumps(item, indent=indent, _level=_level + 1) for item in value], "]", indent, _level)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _join(opening: str, entries: list[str], closing: str, indent: int, level: int) -> str:
+    if not indent or not entries:
+        return opening + ",".join(entries) + closing
+    space = "\n" + " " * (indent * level)
+    return opening + space + ("," + space).join(entries) + "\n" + " " * (indent * (level - 1)) + closing

@@ -1,0 +1,152 @@
+"""Reads the command line by tables, as runc does: one dash or two, `--name value` or `--name=value`."""
+
+import os
+
+from pyruntime.base.errors import UsageError
+from pyruntime.host.rootless import default_root
+from pyruntime.verbs import STOP_AT_POSITIONAL, VERBS
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+
+HELP = Option(names=("help", "h"), help="show this help")
+
+GLOBAL_OPTIONS = (
+    Option(names=("root",), value=True, help="directory for the state of containers", metavar="DIR"),
+    Option(names=("log",), value=True, help="file that errors are appended to (else stderr)", metavar="FILE"),
+    Option(names=("log-format",), value=True, help="text or json", default="text", metavar="FORMAT"),
+    Option(names=("log-level",), value=True, help="error, warning or debug", metavar="LEVEL"),
+    Option(names=("debug",), help="log each step, and the traceback of an internal error"),
+    Option(names=("systemd-cgroup",), help="let systemd make the cgroups"),
+    Option(names=("cgroup-manager",), value=True, help="cgroupfs, systemd or disabled", metavar="MANAGER"),
+    Option(names=("rootless",), value=True, help="true, false or auto", default="auto", metavar="WHEN"),
+    Option(names=("criu",), value=True, help="accepted and ignored", hidden=True),
+    Option(names=("version", "v", "V"), help="print the version"),
+    HELP,
+)
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_CHOICES = {
+    "log-format": ("text", "json"),
+    "log-level": ("", "error", "warning", "debug"),
+    "cgroup-manager": ("", "cgroupfs", "systemd", "disabled"),
+    "rootless": ("true", "false", "auto"),
+}
+
+
+def parse(words: list[str], options: tuple[Option, ...], *, stop_at_positional: bool) -> Arguments:
+    """Sort words into options and positional arguments; "--" ends the options.
+
+    Raises:
+        UsageError: an option is unknown, lacks its value, or has a value that it cannot have.
+    """
+    known = {name: option for option in options for name in option.names}
+    values: dict[str, list[str]] = {}
+    positional: list[str] = []
+    rest = list(reversed(words))
+    while rest:
+        word = rest.pop()
+        if word == "--":
+            positional += reversed(rest)
+            break
+        if not word.startswith("-") or word == "-":
+            positional.append(word)
+            if stop_at_positional:
+                positional += reversed(rest)
+                break
+            continue
+        dashes = 2 if word.startswith("--") else 1
+        name, equals, value = word[dashes:].partition("=")
+        option = known.get(name)
+        if option is None:
+            if dashes == 1 and not equals and _are_flags(name, known):
+                for letter in name:
+                    values[known[letter].name] = ["true"]
+                continue
+            raise UsageError(f"flag provided but not defined: -{name}")
+        _take(option, name, value if equals else None, rest, values)
+    return Arguments(positional, values)
+
+
+def _are_flags(letters: str, known: dict[str, Option]) -> bool:
+    return len(letters) > 1 and all(letter in known and not known[letter].value for letter in letters)
+
+
+def _take(
+    option: Option, name: str, value: str | None, rest: list[str], values: dict[str, list[str]]
+) -> None:
+    if option.value:
+        if value is None:
+            if not rest:
+                raise UsageError(f"flag needs an argument: -{name}")
+            value = rest.pop()
+    elif value is None or value in _TRUE:
+        value = "true"
+    elif value in _FALSE:
+        value = "false"
+    else:
+        raise UsageError(f'invalid boolean value "{value}" for -{name}: parse error')
+    if option.repeat:
+        values.setdefault(option.name, []).append(value)
+    else:
+        values[option.name] = [value]
+
+
+def parse_verb(verb: str, words: list[str], options: tuple[Option, ...]) -> Arguments:
+    """The arguments of a verb, their number checked, in runc's words.
+
+    Raises:
+        UsageError: they are not what the verb takes.
+    """
+    arguments = parse(words, (*options, HELP), stop_at_positional=verb in STOP_AT_POSITIONAL)
+    if not arguments.flag("help"):
+        _check_arity(verb, len(arguments.positional))
+    return arguments
+
+
+def _check_arity(verb: str, count: int) -> None:
+    _, least, most = VERBS[verb]
+    if least <= count and (most < 0 or count <= most):
+        return
+    if least == most:
+        raise UsageError(f'pyruntime: "{verb}" requires exactly {least} argument(s)')
+    if count < least:
+        raise UsageError(f'pyruntime: "{verb}" requires a minimum of {least} argument(s)')
+    raise UsageError(f'pyruntime: "{verb}" requires a maximum of {most} argument(s)')
+
+
+def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[str, str]") -> GlobalOptions:
+    """The options before the verb, checked and completed.
+
+    Raises:
+        UsageError: one has a value that it cannot have.
+    """
+    for name, choices in _CHOICES.items():
+        value = arguments.get(name, choices[0])
+        if name == "rootless" and not arguments.given(name):
+            continue
+        if value not in choices:
+            kind = name.replace("-", " ") if name == "cgroup-manager" else name
+            raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")
+    root = os.path.abspath(arguments.get("root") or default_root(environment))
+    if root == "/":
+        raise UsageError("option --root argument should not be set to /", hint="name a directory of its own")
+    systemd = arguments.flag("systemd-cgroup") or arguments.get("cgroup-manager") == "systemd"
+    return GlobalOptions(
+        root=root,
+        log=_log_file(arguments.get("log")),
+        log_format=arguments.get("log-format", "text"),
+        debug=arguments.flag("debug") or arguments.get("log-level") == "debug",
+        systemd_cgroup=systemd,
+        cgroup_manager="systemd" if systemd else arguments.get("cgroup-manager", "cgroupfs"),
+        rootless=arguments.get("rootless", "auto"),
+    )
+
+
+def _log_file(value: str) -> str:
+    """The path of the log file; crun's "file:" before it is allowed."""
+    kind, colon, path = value.partition(":")
+    if colon and kind == "file":
+        return path
+    if colon and kind in ("journald", "syslog"):
+        raise UsageError(f"logging to {kind} is not available in this version", hint="name a file")
+    return "" if value == "/dev/stderr" else value

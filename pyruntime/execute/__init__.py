@@ -1,0 +1,1 @@
+"""Carries plans out: the executor, and what its parent does meanwhile."""

@@ -1,0 +1,304 @@
+"""Carries out what is planned for cgroups, and takes them away again."""
+
+import errno
+import os
+import time
+
+from pyruntime.base.errors import StateError, StepError, errno_text
+from pyruntime.plan.cgroup import CgroupPlan
+from pyruntime.plan.cgroup.operations import (
+    CgroupOperation,
+    FillCpuset,
+    MakeCgroup,
+    WriteCgroupFile,
+    WriteMemoryLimits,
+)
+
+_NOT_EMPTY_HINT = "choose another linux.cgroupsPath, or end the processes that sit there"
+
+
+def make_cgroups(plan: CgroupPlan) -> None:
+    """Make the container's cgroups, which must be new or empty.
+
+    Raises:
+        StateError: there are processes in one of them, or it is frozen.
+        StepError: the kernel refuses.
+    """
+    for operation in plan.make:
+        try:
+            existed = _carry_out(operation)
+        except OSError as error:
+            raise _failure(operation, error) from None
+        if existed and isinstance(operation, MakeCgroup):
+            _require_unused(operation)
+
+
+def apply_limits(plan: CgroupPlan) -> None:
+    """Write the limits.
+
+    Raises:
+        StepError: the kernel refuses one; quotes the file and the config entry.
+    """
+    for operation in plan.limits:
+        try:
+            _carry_out(operation)
+        except OSError as error:
+            raise _failure(operation, error) from None
+
+
+def _carry_out(operation: CgroupOperation) -> bool:
+    if isinstance(operation, WriteCgroupFile):
+        _write_file(operation)
+    elif isinstance(operation, MakeCgroup):
+        return _make(operation)
+    elif isinstance(operation, FillCpuset):
+        _fill_cpuset(operation.path, operation.mount_point)
+    elif isinstance(operation, WriteMemoryLimits):
+        _write_memory_limits(operation)
+    return False
+
+
+def _failure(operation: CgroupOperation, error: OSError) -> StepError:
+    number = error.errno or 0
+    text = f"{operation.describe()}: {errno_text(number)}"
+    hint = ""
+    if number == errno.EBUSY and isinstance(operation, WriteCgroupFile) and "memory" in operation.path:
+        usage = read_value(operation.path.rsplit("/", 1)[0] + "/memory.usage_in_bytes")
+        hint = f"the cgroup uses {usage} bytes already: the limit must be larger"
+    elif number in (errno.EACCES, errno.EPERM):
+        hint = "the caller may not write there: delegate the cgroup, or leave the limits out"
+    elif number == errno.ENOENT:
+        hint = "the controller is not enabled in this cgroup, or this kernel has no such file"
+    return StepError(f"cannot set up cgroups: {text}", where=operation.origin, hint=hint, call="write", errno=number)
+
+
+def _make(operation: MakeCgroup) -> bool:
+    """mkdir, walking up only where a parent is missing; True if the directory was there already."""
+    try:
+        os.mkdir(operation.path, 0o755)
+        existed = False
+    except FileExistsError:
+        existed = True
+    except FileNotFoundError:
+        os.makedirs(operation.path, 0o755, exist_ok=True)
+        existed = False
+    if operation.controllers:
+        _enable_controllers(operation)
+    return existed
+
+
+def _enable_controllers(operation: MakeCgroup) -> None:
+    """cgroup.subtree_control of every parent, from the top; what cannot be enabled shows when a limit is written."""
+    parts = operation.path[len(operation.mount_point) :].strip("/").split("/")[:-1]
+    directory = operation.mount_point
+    for part in ("", *parts):
+        directory = f"{directory}/{part}" if part else directory
+        enabled = read_value(f"{directory}/cgroup.subtree_control").split()
+        for controller in operation.controllers:
+            if controller in enabled:
+                continue
+            try:
+                write_value(f"{directory}/cgroup.subtree_control", f"+{controller}")
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES, errno.EPERM):
+                    raise
+
+
+def _fill_cpuset(path: str, mount_point: str) -> None:
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if read_value(f"{path}/{name}"):
+            continue
+        parent = path.rpartition("/")[0]
+        if len(parent) > len(mount_point):
+            _fill_cpuset(parent, mount_point)
+        write_value(f"{path}/{name}", read_value(f"{parent}/{name}"))
+
+
+def _require_unused(operation: MakeCgroup) -> None:
+    found = processes_in((operation.path,))
+    if found:
+        what = f"container's cgroup is not empty: {len(found)} process(es) found"
+        raise StateError(what, where=operation.path, hint=_NOT_EMPTY_HINT)
+    if is_frozen((operation.path,)):
+        what = "container's cgroup unexpectedly frozen"
+        raise StateError(what, where=operation.path, hint="thaw or remove it first")
+
+
+def _write_file(operation: WriteCgroupFile) -> None:
+    try:
+        write_value(operation.path, operation.value)
+    except FileNotFoundError:
+        if operation.instead:
+            write_value(operation.instead[0], operation.instead[1])
+        elif not operation.missing_ok:
+            raise
+
+
+def _write_memory_limits(operation: WriteMemoryLimits) -> None:
+    limit, swap = f"{operation.directory}/memory.limit_in_bytes", f"{operation.directory}/memory.memsw.limit_in_bytes"
+    try:
+        write_value(limit, operation.limit)
+        write_value(swap, operation.swap)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        write_value(swap, operation.swap)
+        write_value(limit, operation.limit)
+
+
+def write_value(path: str, value: str) -> None:
+    """Write one value with one write; raises OSError as the kernel answers."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def read_value(path: str) -> str:
+    """A cgroup file without the newline at its end; nothing if there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        parts: list[bytes] = []
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+        return b"".join(parts).decode().strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _subtree(directory: str) -> list[str]:
+    """A cgroup and all below it, the deepest first."""
+    found: list[str] = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found += _subtree(entry.path)
+    except OSError:
+        return []
+    return [*found, directory]
+
+
+def processes_in(directories: tuple[str, ...]) -> list[int]:
+    """The pids of all processes in these cgroups and below, each once, sorted."""
+    found: set[int] = set()
+    for directory in directories:
+        for path in _subtree(directory):
+            found.update(int(pid) for pid in read_value(f"{path}/cgroup.procs").split())
+    return sorted(found)
+
+
+def signal_all(directories: tuple[str, ...], signal: int) -> None:
+    """Signal every process in cgroups that a container has for itself.
+
+    With SIGKILL the kernel does it at once where it can (cgroup.kill); else the cgroup is frozen meanwhile, so
+    that nothing escapes by forking.  Process 1 and this process are never signalled, whatever stands there.
+    """
+    if signal == 9:
+        for directory in directories:
+            try:
+                write_value(f"{directory}/cgroup.kill", "1")
+            except OSError:
+                continue
+            else:
+                return
+    own = os.getpid()
+    for pid in processes_in(directories):
+        if pid in (0, 1, own):
+            continue
+        try:
+            os.kill(pid, signal)
+        except ProcessLookupError:
+            continue
+
+
+def _freezers(directories: tuple[str, ...]) -> "list[tuple[str, str, str]]":
+    """(file, word for frozen, word for thawed) of each cgroup here that can be frozen."""
+    found: list[tuple[str, str, str]] = []
+    for directory in directories:
+        if os.path.exists(f"{directory}/freezer.state"):
+            return [(f"{directory}/freezer.state", "FROZEN", "THAWED")]
+        if os.path.exists(f"{directory}/cgroup.freeze"):
+            found.append((f"{directory}/cgroup.freeze", "1", "0"))
+    return found[:1]
+
+
+def set_frozen(directories: tuple[str, ...], frozen: bool) -> None:
+    """Freeze or thaw, and wait until it is so.
+
+    Raises:
+        StepError: there is no freezer, or it does not get there within ten seconds.
+    """
+    freezers = _freezers(directories)
+    if not freezers:
+        raise StepError("cannot freeze: no cgroup of the container has a freezer", hint="mount the freezer controller")
+    file, on, off = freezers[0]
+    wanted = on if frozen else off
+    deadline = time.monotonic() + 10
+    write_value(file, wanted)
+    while not _settled(file, wanted):
+        if time.monotonic() > deadline:
+            write_value(file, off)
+            raise StepError("the cgroup does not freeze", where=file, hint="a process hangs in the kernel")
+        time.sleep(0.001)
+        if file.endswith("freezer.state"):
+            # A v1 freezer may stay FREEZING until it is told again.
+            write_value(file, wanted)
+
+
+def _settled(file: str, wanted: str) -> bool:
+    if file.endswith("freezer.state"):
+        return read_value(file) == wanted
+    events = read_value(file.rpartition("/")[0] + "/cgroup.events").split()
+    return events[events.index("frozen") + 1] == wanted if "frozen" in events else True
+
+
+def is_frozen(directories: tuple[str, ...]) -> bool:
+    """Whether the container is paused."""
+    return any(read_value(file) in ("1", "FROZEN", "FREEZING") for file, _, _ in _freezers(directories))
+
+
+def remove_cgroups(directories: tuple[str, ...]) -> None:
+    """Remove cgroups and all below them; waits a little for processes that are just ending.
+
+    Raises:
+        StepError: there are still processes in one.
+    """
+    for directory in directories:
+        delay = 0.001
+        while True:
+            try:
+                os.rmdir(directory)
+                break
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                below = _subtree(directory)[:-1]
+                for path in below:
+                    _try_rmdir(path)
+                if delay > 1:
+                    pids = processes_in((directory,))
+                    what = f"cannot remove the cgroup: {errno_text(error.errno or 0)}"
+                    hint = f"processes in it: {', '.join(map(str, pids)) or 'none'}"
+                    raise StepError(what, where=directory, hint=hint, call="rmdir", errno=error.errno or 0) from None
+                time.sleep(delay)
+                delay *= 2
+
+
+def remove_empty_cgroups(directories: tuple[str, ...]) -> None:
+    """Remove those of the cgroups that hold nothing; the others stay as they are."""
+    for directory in directories:
+        _try_rmdir(directory)
+
+
+def _try_rmdir(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return

@@ -1,0 +1,212 @@
+/* The program of the container: found, waited for, executed. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "executor.h"
+
+static char executable[4096];
+static char home[4096];
+
+_Noreturn static void refuse(int error, const char *name, const char *what, const char *path, const char *why)
+{
+    char text[460];
+    size_t length = append(text, sizeof text, 0, "exec: \"");
+
+    length = append(text, sizeof text, length, name);
+    length = append(text, sizeof text, length, "\": ");
+    length = append(text, sizeof text, length, what);
+    length = append(text, sizeof text, length, path);
+    append(text, sizeof text, length, why);
+    fail_text(error, text);
+}
+
+/* 0 if `path` can be executed, else why not. */
+static int try_executable(const char *path)
+{
+    struct stat found;
+
+    if (stat(path, &found) < 0)
+        return errno;
+    if (S_ISDIR(found.st_mode))
+        return EISDIR;
+    if (access(path, X_OK) < 0)
+        return errno;
+    return 0;
+}
+
+static void search(const char *name, const char *directories)
+{
+    int worst = ENOENT;
+
+    for (const char *at = directories; *at != '\0';) {
+        size_t size = strcspn(at, ":");
+        size_t length = 0;
+        executable[0] = '\0';
+        if (size == 0)
+            length = append(executable, sizeof executable, 0, ".");
+        else if (size < sizeof executable - 2) {
+            memcpy(executable, at, size);
+            executable[length = size] = '\0';
+        }
+        length = append(executable, sizeof executable, length, "/");
+        append(executable, sizeof executable, length, name);
+        int error = try_executable(executable);
+        if (error == 0)
+            return;
+        if (error == EACCES)
+            worst = EACCES;
+        at += size + (at[size] == ':');
+    }
+    if (worst == EACCES)
+        refuse(EACCES, name, "permission denied", "", "");
+    refuse(ENOENT, name, "executable file not found in $PATH", "", "");
+}
+
+void do_FindExecutable(const struct argument *a)
+{
+    const char *name = a[0].text;
+
+    if (strchr(name, '/') == NULL) {
+        search(name, a[1].text);
+        return;
+    }
+    int error = try_executable(name);
+    if (error == ENOENT || error == ENOTDIR || error == ELOOP)
+        refuse(error, name, "stat ", name, error == ENOENT ? ": no such file or directory" : ": not a directory");
+    if (error == EISDIR)
+        refuse(error, name, "is a directory", "", "");
+    if (error != 0)
+        refuse(error, name, error_text(error), "", "");
+    append(executable, sizeof executable, 0, name);
+}
+
+/* One line of /etc/passwd: name:password:uid:gid:comment:home:shell. */
+static bool home_in_line(const char *line, uint64_t uid)
+{
+    const char *fields[6] = {line};
+    int count = 1;
+
+    for (const char *at = line; *at != '\0' && count < 6; at++)
+        if (*at == ':')
+            fields[count++] = at + 1;
+    if (count < 6 || *fields[2] < '0' || *fields[2] > '9' || strtoull(fields[2], NULL, 10) != uid)
+        return false;
+    size_t size = strcspn(fields[5], ":");
+    if (size == 0 || size >= sizeof home - 6)
+        return false;
+    memcpy(home + 5, fields[5], size);
+    home[5 + size] = '\0';
+    return true;
+}
+
+void do_FindHome(const struct argument *a)
+{
+    char line[1024];
+    size_t length = 0;
+    bool found = false;
+    int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char block[4096];
+    ssize_t got = 0;
+
+    append(home, sizeof home, 0, "HOME=/");
+    while (fd >= 0 && !found && (got = read(fd, block, sizeof block)) > 0)
+        for (ssize_t i = 0; i < got && !found; i++) {
+            if (block[i] != '\n' && length + 1 < sizeof line) {
+                line[length++] = block[i];
+                continue;
+            }
+            line[length] = '\0';
+            length = 0;
+            found = home_in_line(line, a[0].number);
+        }
+    line[length] = '\0';
+    if (!found && length != 0)
+        (void)home_in_line(line, a[0].number);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* The fifo is open for reading and writing here, so there is no end of file: only `start` writes. */
+void do_AwaitStart(const struct argument *a)
+{
+    char byte;
+    ssize_t got;
+
+    report_detach((int)a[1].number);
+    while ((got = read((int)a[0].number, &byte, 1)) < 0 && errno == EINTR)
+        continue;
+    if (got != 1)
+        fail("read", "exec.fifo");
+}
+
+static void default_signals(void)
+{
+    sigset_t none;
+
+    for (int number = 1; number < 65; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            signal(number, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* A script whose interpreter is missing is the most common "no such file" that names a file which exists. */
+static void explain_missing(const char *path, char *text, size_t size)
+{
+    char head[128];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, head, sizeof head - 1) : -1;
+    size_t length = append(text, size, 0, "exec ");
+
+    length = append(text, size, length, path);
+    length = append(text, size, length, ": no such file or directory");
+    if (got < 4)
+        return;
+    head[got] = '\0';
+    if (memcmp(head, "#!", 2) == 0) {
+        head[strcspn(head, "\n")] = '\0';
+        length = append(text, size, length, ": its interpreter ");
+        length = append(text, size, length, head + 2 + strspn(head + 2, " \t"));
+        append(text, size, length, " is not in the image");
+    } else if (memcmp(head, "\177ELF", 4) == 0) {
+        append(text, size, length, ": its dynamic loader is not in the image");
+    }
+}
+
+_Noreturn void execute_path(const char *path, char **arguments, char **environment)
+{
+    char text[460];
+
+    default_signals();
+    execve(path, arguments, environment);
+    int error = errno;
+    if (error == ENOENT) {
+        explain_missing(path, text, sizeof text);
+    } else {
+        size_t length = append(text, sizeof text, 0, "exec ");
+        length = append(text, sizeof text, length, path);
+        length = append(text, sizeof text, length, ": ");
+        append(text, sizeof text, length, error_text(error));
+    }
+    fail_text(error, text);
+}
+
+void do_Execute(const struct argument *a)
+{
+    char **arguments = vector_space;
+    size_t count = list_to_vector(&a[0], arguments);
+    char **environment = arguments + count + 1;
+
+    count = list_to_vector(&a[1], environment);
+    if (home[0] != '\0') {
+        environment[count] = home;
+        environment[count + 1] = NULL;
+    }
+    execute_path(executable, arguments, environment);
+}

@@ -1,0 +1,178 @@
+/* What the kernel enforces: sysctls, labels, seccomp, no_new_privs, scheduling. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "executor.h"
+
+#ifndef SYS_fsopen
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
+
+static int mounted_proc(void)
+{
+    struct statfs filesystem;
+    struct stat root;
+    int fd = try_resolve("/proc", O_DIRECTORY | O_NOFOLLOW);
+
+    if (fd < 0)
+        fail("openat2", "/proc");
+    if (fstatfs(fd, &filesystem) < 0 || filesystem.f_type != 0x9fa0 || fstat(fd, &root) < 0 || root.st_ino != 1)
+        fail_text(EINVAL, "unsafe procfs detected: /proc is not the root of a procfs");
+    return fd;
+}
+
+/* A procfs that no mount of the container can cover or replace (CVE-2019-16884, CVE-2025-52881). */
+int private_proc(void)
+{
+    int filesystem = (int)syscall(SYS_fsopen, "proc", 1);
+    int mounted = -1;
+
+    if (filesystem >= 0 && syscall(SYS_fsconfig, filesystem, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0) == 0)
+        mounted = (int)syscall(SYS_fsmount, filesystem, 1, 2 | 4 | 8);
+    if (filesystem >= 0)
+        close(filesystem);
+    return mounted >= 0 ? mounted : mounted_proc();
+}
+
+static int write_below(int directory, const char *path, const struct argument *value)
+{
+    int fd = openat(directory, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return -1;
+    ssize_t written = write(fd, value->text, value->size);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return written < 0 ? -1 : 0;
+}
+
+void do_SetSysctl(const struct argument *a)
+{
+    char path[512];
+    size_t length = append(path, sizeof path, 0, "sys/");
+    int proc = private_proc();
+
+    append(path, sizeof path, length, a[0].text);
+    if (write_below(proc, path, &a[1]) < 0)
+        fail("write", path);
+    close(proc);
+}
+
+void do_SetSecurityAttribute(const struct argument *a)
+{
+    char path[128];
+    int proc = private_proc();
+    size_t length = append(path, sizeof path, 0, "self/attr/");
+
+    append(path, sizeof path, length, a[0].text);
+    if (write_below(proc, path, &a[1]) < 0) {
+        /* Kernels before 5.8 know only the shared file. */
+        if (errno != ENOENT || strcmp(a[0].text, "apparmor/exec") != 0 || write_below(proc, "self/attr/exec", &a[1]) < 0)
+            fail("write", path);
+    }
+    close(proc);
+}
+
+void do_NoNewPrivileges(const struct argument *a)
+{
+    (void)a;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        fail("prctl", "PR_SET_NO_NEW_PRIVS");
+}
+
+static void send_listener(int listener, const struct argument *a)
+{
+    char message[8192];
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    size_t length = append(message, sizeof message, 0, a[3].text);
+
+    length = append_number(message, sizeof message, length, (uint64_t)getpid());
+    length = append(message, sizeof message, length, a[4].text);
+    struct iovec part = {message, length};
+    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&packet);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &listener, sizeof(int));
+    if (sendmsg((int)a[2].number, &packet, MSG_NOSIGNAL) < 0)
+        fail("sendmsg", "the seccomp listener");
+    close(listener);
+}
+
+void do_LoadSeccomp(const struct argument *a)
+{
+    struct sock_fprog program = {
+        .len = (unsigned short)(a[0].size / sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)(uintptr_t)a[0].text,
+    };
+    bool notify = (int64_t)a[2].number >= 0;
+    unsigned long flags = (unsigned long)a[1].number | (notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
+
+    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (result < 0)
+        fail("seccomp", "SECCOMP_SET_MODE_FILTER");
+    if (notify)
+        send_listener((int)result, a);
+}
+
+void do_SetScheduler(const struct argument *a)
+{
+    if (a[0].size < 48 || syscall(SYS_sched_setattr, 0, a[0].text, 0) < 0)
+        fail("sched_setattr", "");
+}
+
+void do_SetIoPriority(const struct argument *a)
+{
+    if (syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)a[0].number) < 0)
+        fail("ioprio_set", "");
+}
+
+void do_SetPersonality(const struct argument *a)
+{
+    if (personality((unsigned long)a[0].number) < 0)
+        fail("personality", "");
+}
+
+void do_SetMemoryPolicy(const struct argument *a)
+{
+    const char *nodes = a[1].size != 0 ? a[1].text : NULL;
+
+    if (syscall(SYS_set_mempolicy, (int)a[0].number, nodes, a[1].size != 0 ? (unsigned long)a[1].size * 8 + 1 : 0UL) < 0)
+        fail("set_mempolicy", "");
+}
+
+void do_SetAffinity(const struct argument *a)
+{
+    if (syscall(SYS_sched_setaffinity, 0, (size_t)a[0].size, a[0].text) < 0)
+        fail("sched_setaffinity", "");
+}
+
+void do_ResetAffinity(const struct argument *a)
+{
+    unsigned long all[128];
+
+    (void)a;
+    memset(all, 0xff, sizeof all);
+    /* The kernel cuts the mask to the cpuset; a refusal leaves the affinity of the caller, which is no error. */
+    (void)syscall(SYS_sched_setaffinity, 0, sizeof all, all);
+}

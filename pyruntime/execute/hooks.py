@@ -1,0 +1,97 @@
+"""Hooks on the host: prestart, createRuntime, poststart, poststop.
+
+Source: config.md, "POSIX-platform Hooks".  A hook gets the state on standard input and what it prints is quoted
+when it fails.  Its end is that of its process, not of its output: a child in the background may hold that open.
+"""
+
+import os
+import select
+
+from pyruntime.base.errors import StepError, errno_text
+from pyruntime.execute.session import memory_file
+from pyruntime.spec.config import Hook
+
+_KEPT = 4096
+
+
+def run_hooks(hooks: tuple[Hook, ...], *, name: str, state: bytes, bundle: str) -> None:
+    """Run the hooks in order; the first that fails ends it.
+
+    Raises:
+        StepError: a hook cannot be started, fails, or takes longer than its timeout.
+    """
+    for index, hook in enumerate(hooks):
+        _run_hook(hook, name, index, state, bundle)
+
+
+def run_all_hooks(hooks: tuple[Hook, ...], *, name: str, state: bytes, bundle: str) -> list[StepError]:
+    """Run every hook whatever the others do (poststop); returns what failed."""
+    failures: list[StepError] = []
+    for index, hook in enumerate(hooks):
+        try:
+            _run_hook(hook, name, index, state, bundle)
+        except StepError as failure:
+            failures.append(failure)
+    return failures
+
+
+def _run_hook(hook: Hook, name: str, index: int, state: bytes, bundle: str) -> None:
+    # Files instead of pipes: a hook that writes much never blocks, and nobody has to read meanwhile.
+    standard_input = memory_file("state", state)
+    output, errors = memory_file("stdout", b""), memory_file("stderr", b"")
+    try:
+        reason = _run(hook, bundle, standard_input, output, errors)
+        if reason:
+            said = f"stdout: {_content(output)}, stderr: {_content(errors)}"
+            raise StepError(
+                f"error running {name} hook #{index}: {reason}, {said}",
+                where=f"/hooks/{name}/{index}",
+                hint=f"run {hook.path} by hand with the state on its standard input",
+            )
+    finally:
+        for descriptor in (standard_input, output, errors):
+            os.close(descriptor)
+
+
+def _run(hook: Hook, bundle: str, standard_input: int, output: int, errors: int) -> str:
+    """Run one hook; returns why it failed, or nothing."""
+    environment = dict(entry.partition("=")[::2] for entry in hook.env) if hook.env else dict(os.environ)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, standard_input, 0),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, errors, 2),
+    ]
+    previous = os.getcwd()
+    try:
+        # posix_spawn cannot change the directory; a hook's working directory is the bundle.
+        os.chdir(bundle)
+        pid = os.posix_spawn(
+            hook.path, list(hook.args or (hook.path,)), environment, file_actions=actions,
+            setsigmask=(), setsigdef=(13, 25),
+        )
+    except OSError as error:
+        return f"fork/exec {hook.path}: {errno_text(error.errno or 0)}"
+    finally:
+        os.chdir(previous)
+    if hook.timeout and not _ends_within(pid, hook.timeout):
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        return f"hook ran past specified timeout of {float(hook.timeout)}s"
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == 0:
+        return ""
+    return f"signal: {-code}" if code < 0 else f"exit status {code}"
+
+
+def _ends_within(pid: int, seconds: int) -> bool:
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(pidfd)
+
+
+def _content(descriptor: int) -> str:
+    return os.pread(descriptor, _KEPT, 0).decode("utf-8", "replace").strip()

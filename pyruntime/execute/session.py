@@ -1,0 +1,242 @@
+"""The parent's side of the executor: start it, give it orders, read its reports.
+
+The executor runs from a sealed memfd, so that nothing in the container can open the host's copy of it through
+/proc/PID/exe (CVE-2019-5736).  It is spawned, never forked from Python: a library caller may have
+threads, and the child must not carry an interpreter.
+"""
+
+import errno
+import fcntl
+import os
+
+from pyruntime.base.errors import HostError, StepError, errno_text
+from pyruntime.base.record import Record
+from pyruntime.execute.encoding import encode_plan
+from pyruntime.execute.hints import hint_for
+from pyruntime.plan.operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXECUTOR = os.path.join(os.path.dirname(__file__), "executor", "executor")
+REPORT_SIZE = 512
+
+CLONED = 1
+REACHED = 2
+FAILED = 3
+FINISHED = 4
+NOTICE = 5
+
+_F_ADD_SEALS = 1033
+_ALL_SEALS = 0xF  # SEAL, SHRINK, GROW, WRITE
+
+# Offsets from the first descriptor number used in the executor's process.
+PLAN_FD, REPORT_FD, ORDER_FD, FIFO_FD, FAILURE_FD, CONSOLE_FD, LISTENER_FD, INIT_FD = range(8)
+_LOWEST_BASE = 32
+
+
+class Report(Record):
+    """One message of the executor; `value` is a pid, a rendezvous or nanoseconds, as the kind demands."""
+
+    kind: int
+    step: int
+    value: int
+    errno: int
+    call: str
+    text: str
+
+
+def descriptor_base(first_private: int) -> int:
+    """The first number that the executor's own descriptors take: above all that the container keeps."""
+    return max(first_private, _LOWEST_BASE)
+
+
+class Session:
+    """An executor at work on one plan.
+
+    `descriptors` maps a place (FIFO_FD ...) to a descriptor of this process that the executor gets there.
+    `observe` is told of each finished step: step number and nanoseconds.
+    """
+
+    def __init__(
+        self,
+        operations: tuple[Operation, ...],
+        *,
+        first_private: int,
+        descriptors: dict[int, int],
+        observe: "Callable[[int, int], None] | None" = None,
+    ) -> None:
+        self.operations = operations
+        self.pid = 0
+        self._observe = observe
+        self._unreaped: list[int] = []
+        self._orders = self._reports = -1
+        base = descriptor_base(first_private)
+        program = sealed_copy(EXECUTOR)
+        plan = memory_file("plan", encode_plan(operations, report_steps=observe is not None))
+        self._reports, report_end = os.pipe()
+        order_end, self._orders = os.pipe()
+        try:
+            inherited = {PLAN_FD: plan, REPORT_FD: report_end, ORDER_FD: order_end, **descriptors}
+            self.pid = _spawn(program, base, inherited)
+        finally:
+            for descriptor in (program, plan, report_end, order_end):
+                os.close(descriptor)
+        self._unreaped.append(self.pid)
+
+    def order(self, rendezvous: int) -> None:
+        """Tell the executor that it may go on; if it is gone, its last report says why."""
+        try:
+            os.write(self._orders, rendezvous.to_bytes(4, "little"))
+        except BrokenPipeError:
+            return
+
+    def next_report(self) -> Report | None:
+        """The next report other than finished steps, or None once the executor has closed its end."""
+        while True:
+            data = os.read(self._reports, REPORT_SIZE)
+            if len(data) < REPORT_SIZE:
+                return None
+            report = _decode_report(data)
+            if report.kind == FINISHED:
+                if self._observe is not None:
+                    self._observe(report.step, report.value)
+                continue
+            if report.kind == CLONED:
+                self._unreaped.append(report.value)
+                self.pid = report.value
+            return report
+
+    def failure(self, report: Report) -> StepError:
+        """What a FAILED report means, in the words of the plan."""
+        operation = self.operations[report.step - 1] if 0 < report.step <= len(self.operations) else None
+        return step_failure(operation, report, len(self.operations))
+
+    def reap_helpers(self) -> None:
+        """Wait for the processes that only led to the last one; they end by themselves."""
+        for pid in self._unreaped:
+            if pid != self.pid:
+                _wait(pid)
+        self._unreaped = [self.pid]
+
+    def kill(self) -> int:
+        """Kill what is left and wait for it; returns the wait status of the last process (-1: unknown)."""
+        status = -1
+        for pid in self._unreaped:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                pass
+            status = _wait(pid)
+        self._unreaped = []
+        self.close()
+        return status
+
+    def wait_ended(self) -> int:
+        """The wait status of the last process, which must have ended or be about to end."""
+        self._unreaped = [pid for pid in self._unreaped if pid != self.pid]
+        return _wait(self.pid)
+
+    def close(self) -> None:
+        """Close both pipes; an executor that still waits for an order then ends."""
+        for descriptor in (self._orders, self._reports):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._orders = self._reports = -1
+
+
+def _wait(pid: int) -> int:
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return -1
+
+
+def memory_file(name: str, content: bytes) -> int:
+    """An anonymous file with this content, read from its start."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def sealed_copy(path: str) -> int:
+    """An anonymous copy of a file that nobody can change any more, not even root in the container.
+
+    Raises:
+        HostError: the executor has not been built.
+    """
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        hint = "install the package (pip install .), which builds it"
+        raise HostError("the executor is missing", where=path, hint=hint) from None
+    try:
+        copy = os.memfd_create("executor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        while os.sendfile(copy, source, None, 1 << 20):
+            pass
+    finally:
+        os.close(source)
+    fcntl.fcntl(copy, _F_ADD_SEALS, _ALL_SEALS)
+    return copy
+
+
+def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
+    """Spawn the executor with each descriptor at base + place; those in the way are moved up first."""
+    moved: list[int] = []
+    actions: list[tuple[int, int, int]] = []
+    limit = base + 16
+
+    def out_of_the_way(descriptor: int) -> int:
+        if descriptor < base or descriptor >= limit:
+            return descriptor
+        duplicate = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, limit)
+        moved.append(duplicate)
+        return duplicate
+
+    try:
+        for place, descriptor in inherited.items():
+            actions.append((os.POSIX_SPAWN_DUP2, out_of_the_way(descriptor), base + place))
+        arguments = ["executor", str(base + PLAN_FD), str(base + REPORT_FD), str(base + ORDER_FD)]
+        path = f"/proc/self/fd/{out_of_the_way(program)}"
+        return os.posix_spawn(path, arguments, os.environ, file_actions=actions)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            hint = "mount a procfs on /proc: the executor is started through /proc/self/fd"
+            raise HostError("cannot start the executor: /proc is not usable", hint=hint) from None
+        raise StepError(
+            f"cannot start the executor: {errno_text(error.errno or 0)}", call="posix_spawn", errno=error.errno or 0
+        ) from None
+    finally:
+        for descriptor in moved:
+            os.close(descriptor)
+
+
+def _decode_report(data: bytes) -> Report:
+    length = int.from_bytes(data[20:24], "little")
+    return Report(
+        kind=int.from_bytes(data[0:4], "little"),
+        step=int.from_bytes(data[4:8], "little"),
+        value=int.from_bytes(data[8:16], "little", signed=True),
+        errno=int.from_bytes(data[16:20], "little", signed=True),
+        call=data[24:48].split(b"\0", 1)[0].decode("ascii", "replace"),
+        text=data[48 : 48 + min(length, REPORT_SIZE - 48)].decode("utf-8", "surrogateescape"),
+    )
+
+
+def step_failure(operation: Operation | None, report: Report, steps: int) -> StepError:
+    """The error of a failed step: step k of n, what it was to do, the call and errno, and where in config.json."""
+    described = operation.describe() if operation is not None else "start"
+    reason = report.text
+    if report.call:
+        reason = f"{report.call} {report.text}".strip() + f": {errno_text(report.errno)}"
+    elif report.errno and not reason:
+        reason = errno_text(report.errno)
+    return StepError(
+        f"unable to start container process: step {report.step} of {steps}: {described}: {reason}",
+        where=operation.origin if operation is not None else "",
+        hint=hint_for(operation, report.errno) if operation is not None else "",
+        call=report.call,
+        errno=report.errno,
+    )

@@ -1,0 +1,39 @@
+"""Reads the facts about this machine that planning needs."""
+
+import os
+
+from pyruntime.plan.facts import HostFacts
+
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # include/linux/proc_ns.h, PROC_USER_INIT_INO
+
+
+def read_host_facts() -> HostFacts:
+    """The facts about this machine and process; what cannot be read counts as absent."""
+    return HostFacts(
+        user_id=os.geteuid(),
+        group_id=os.getegid(),
+        in_user_namespace=in_user_namespace(),
+        last_capability=int(_first_line("/proc/sys/kernel/cap_last_cap") or 40),
+        apparmor=_first_line("/sys/module/apparmor/parameters/enabled") == "Y",
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        has_kcore=os.path.exists("/proc/kcore"),
+    )
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace other than the initial one, told by its inode."""
+    try:
+        return os.stat("/proc/self/ns/user").st_ino != _INITIAL_USER_NAMESPACE
+    except OSError:
+        return False
+
+
+def _first_line(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 256).decode().partition("\n")[0]
+    finally:
+        os.close(descriptor)

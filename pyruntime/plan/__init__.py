@@ -1,0 +1,1 @@
+"""Pure: a config and facts about the host become a plan."""

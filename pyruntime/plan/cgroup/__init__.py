@@ -1,0 +1,180 @@
+"""cgroups: where the container goes and what is limited there.  Pure; `execute.cgroups` carries it out."""
+
+from pyruntime.base.errors import SpecError
+from pyruntime.base.record import Record
+from pyruntime.plan.cgroup.block_io import plan_block_io
+from pyruntime.plan.cgroup.cpu import plan_cpu, plan_cpuset
+from pyruntime.plan.cgroup.devices import device_program, device_rules, plan_devices_v1
+from pyruntime.plan.cgroup.layout import CgroupLayout, Hierarchy
+from pyruntime.plan.cgroup.memory import plan_memory
+from pyruntime.plan.cgroup.operations import CgroupOperation, FillCpuset, MakeCgroup
+from pyruntime.plan.cgroup.others import plan_hugetlb, plan_network, plan_pids, plan_rdma, plan_unified
+from pyruntime.spec.config import Config
+from pyruntime.spec.linux import Resources
+
+
+class CgroupPlan(Record):
+    """The cgroups of one container.
+
+    `directories`: one in each hierarchy, host paths.  `make` runs before the process starts, `limits` once it
+    is inside.  `join_files`: what the executor writes 0 into (v1).  `clone_directory`: the v2 cgroup to be cloned
+    into.  `device_program`: eBPF instructions of the v2 device policy.  `paths`: controller ("" for v2) to
+    directory.  `optional`: without the right to make cgroups, and without limits, the container goes without.
+    """
+
+    directories: tuple[str, ...] = ()
+    make: tuple[CgroupOperation, ...] = ()
+    join_files: tuple[str, ...] = ()
+    clone_directory: str = ""
+    limits: tuple[CgroupOperation, ...] = ()
+    device_program: bytes = b""
+    paths: dict[str, str] = {}
+    optional: bool = False
+
+    def without(self) -> "CgroupPlan":
+        """The plan of a container that stays in the caller's cgroups."""
+        return CgroupPlan(optional=True)
+
+
+_LIMITS = (
+    ("memory", plan_memory),
+    ("cpu", plan_cpu),
+    ("cpuset", plan_cpuset),
+    ("pids", plan_pids),
+    ("block_io", plan_block_io),
+    ("hugepage_limits", plan_hugetlb),
+    ("network", plan_network),
+    ("rdma", plan_rdma),
+    ("unified", plan_unified),
+)
+
+
+def plan_cgroup(
+    config: Config, layout: CgroupLayout, container_id: str, *, rootless: bool, cgroup_manager: str = "cgroupfs"
+) -> CgroupPlan:
+    """Plan the cgroups of a container.
+
+    Raises:
+        SpecError: a limit needs a controller that is not mounted, or makes no sense.
+
+    Source: config-linux.md, "Control groups".
+    """
+    if cgroup_manager == "disabled" or layout.mode == "none":
+        _refuse_limits(config, "cgroups are disabled" if layout.mode != "none" else "no cgroup hierarchy is mounted")
+        return CgroupPlan(optional=True)
+    resources = _resources(config)
+    directories: dict[str, str] = {}
+    make: list[CgroupOperation] = []
+    joins: list[str] = []
+    clone_directory = ""
+    for hierarchy in layout.hierarchies:
+        path = cgroup_directory(config, hierarchy, container_id)
+        for controller in hierarchy.controllers if hierarchy.version == 1 else ("",):
+            directories[controller] = path
+        make.append(
+            MakeCgroup(
+                origin="/linux/cgroupsPath",
+                path=path,
+                mount_point=hierarchy.mount_point,
+                controllers=_to_enable(hierarchy, layout),
+            )
+        )
+        if hierarchy.version == 2:
+            clone_directory = path
+            continue
+        if "cpuset" in hierarchy.controllers:
+            make.append(FillCpuset(path=path, mount_point=hierarchy.mount_point))
+        joins.append(f"{path}/tasks")
+
+    target = CgroupTarget(layout.mode == "v2", directories)
+    limits = [operation for _, planner in _LIMITS for operation in planner(resources, target)]
+    rules = device_rules(config, resources)
+    if "devices" in directories and not rootless:
+        limits += plan_devices_v1(rules, directories["devices"])
+    return CgroupPlan(
+        directories=tuple(dict.fromkeys(directories.values())),
+        make=tuple(make),
+        join_files=tuple(joins),
+        clone_directory=clone_directory,
+        limits=tuple(limits),
+        device_program=device_program(rules) if layout.mode == "v2" and not rootless else b"",
+        paths=directories,
+        optional=rootless and not limits and not (config.linux and config.linux.cgroups_path),
+    )
+
+
+class CgroupTarget:
+    """Where limits go: finds the directory of a controller, or explains that there is none."""
+
+    def __init__(self, unified: bool, directories: dict[str, str]) -> None:
+        self.unified = unified
+        self._directories = directories
+
+    def directory(self, controller: str, origin: str) -> str:
+        """The container's cgroup that has this controller.
+
+        Raises:
+            SpecError: no mounted hierarchy has it.
+        """
+        directory = self._directories.get("" if self.unified else controller)
+        if directory is None:
+            hint = f"mount the cgroup controller {controller} on the host, or leave the limit out"
+            raise SpecError(f"cgroup controller {controller} is not available", where=origin, hint=hint)
+        return directory
+
+
+def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) -> str:
+    """The container's directory in one hierarchy.
+
+    An absolute `cgroupsPath` counts from the mount point; a relative or missing one from the runtime's own
+    cgroup (v1) or the parent of that (v2, where processes may only sit in leaves).
+
+    Raises:
+        SpecError: the path is of the systemd form.
+    """
+    asked = config.linux.cgroups_path if config.linux is not None else ""
+    if asked.count(":") == 2 and not asked.startswith("/"):
+        hint = "write it as a path, such as /pods/web, or use the systemd cgroup driver"
+        what = f"cgroupsPath {asked!r} has the form slice:prefix:name of the systemd cgroup driver"
+        raise SpecError(what, where="/linux/cgroupsPath", hint=hint)
+    own = _inside(hierarchy.own_path, hierarchy.mount_root)
+    if hierarchy.version == 2:
+        own = own.rpartition("/")[0]
+    below = asked or container_id
+    path = below if asked.startswith("/") else f"{own}/{below}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        hint = "name a cgroup of the container's own below the root"
+        raise SpecError("cgroupsPath is the root of the hierarchy", where="/linux/cgroupsPath", hint=hint)
+    return "/".join([hierarchy.mount_point, *parts])
+
+
+def _inside(path: str, mount_root: str) -> str:
+    """A path in the hierarchy as seen below a mount that shows only `mount_root` of it."""
+    if mount_root != "/" and (path + "/").startswith(mount_root + "/"):
+        path = path[len(mount_root) :]
+    return path.rstrip("/")
+
+
+def _to_enable(hierarchy: Hierarchy, layout: CgroupLayout) -> tuple[str, ...]:
+    if hierarchy.version == 1 or layout.mode != "v2":
+        return ()
+    wanted = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")
+    return tuple(controller for controller in wanted if controller in hierarchy.controllers)
+
+
+def _resources(config: Config) -> Resources:
+    found = config.linux.resources if config.linux is not None else None
+    return found or Resources()
+
+
+def _refuse_limits(config: Config, why: str) -> None:
+    resources = _resources(config).replace(devices=())
+    if resources != Resources():
+        hint = "leave linux.resources out, or run where cgroups can be used"
+        raise SpecError(f"limits cannot be set: {why}", where="/linux/resources", hint=hint)

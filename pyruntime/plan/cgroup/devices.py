@@ -1,0 +1,166 @@
+"""The device policy: a list of rules, as writes (v1) or as an eBPF program (v2).
+
+Source: config-linux.md, "Allowed Device list"; kernel, cgroup-v1/devices.rst, linux/bpf.h.
+"""
+
+from pyruntime.base.errors import SpecError
+from pyruntime.base.record import Record
+from pyruntime.plan.cgroup.operations import CgroupOperation, WriteCgroupFile
+from pyruntime.spec.config import Config
+from pyruntime.spec.linux import DeviceRule, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCESS_BITS = {"m": 1, "r": 2, "w": 4}
+TYPE_NUMBERS = {"b": 1, "c": 2}
+
+# What every container needs, as in runc: mknod of anything, the default devices, ptys and tun.
+_DEFAULTS = (
+    ("c", -1, -1, "m"),
+    ("b", -1, -1, "m"),
+    ("c", 1, 3, "rwm"),
+    ("c", 1, 8, "rwm"),
+    ("c", 1, 7, "rwm"),
+    ("c", 5, 0, "rwm"),
+    ("c", 1, 5, "rwm"),
+    ("c", 1, 9, "rwm"),
+    ("c", 136, -1, "rwm"),
+    ("c", 5, 2, "rwm"),
+    ("c", 10, 200, "rwm"),
+)
+
+
+class Rule(Record):
+    """One rule, checked: type a, b or c; -1 is any number."""
+
+    origin: str = ""
+    allow: bool
+    type: str
+    major: int
+    minor: int
+    access: str
+
+
+def device_rules(config: Config, resources: Resources) -> tuple[Rule, ...]:
+    """The configured rules, then `linux.devices`, then the defaults; nothing if none is configured.
+
+    Raises:
+        SpecError: a type or an access string is unknown, or the access is empty.
+    """
+    rules = [_read_rule(rule, f"/linux/resources/devices/{index}") for index, rule in enumerate(resources.devices)]
+    if not rules:
+        return ()
+    for index, device in enumerate(config.linux.devices if config.linux is not None else ()):
+        if device.type in ("c", "u", "b"):
+            kind = "c" if device.type == "u" else device.type
+            rules.append(
+                Rule(
+                    origin=f"/linux/devices/{index}",
+                    allow=True,
+                    type=kind,
+                    major=-1 if device.major is None else device.major,
+                    minor=-1 if device.minor is None else device.minor,
+                    access="rwm",
+                )
+            )
+    rules += [
+        Rule(allow=True, type=kind, major=major, minor=minor, access=access)
+        for kind, major, minor, access in _DEFAULTS
+    ]
+    return tuple(rules)
+
+
+def _read_rule(rule: DeviceRule, origin: str) -> Rule:
+    kind = rule.type or "a"
+    access = rule.access or ("rwm" if kind == "a" else "")
+    if kind not in ("a", "b", "c", "u"):
+        raise SpecError(f"unknown device type {kind!r}", where=f"{origin}/type", hint="use a, b or c")
+    if not access or any(letter not in ACCESS_BITS for letter in access):
+        hint = "write a combination of r, w and m"
+        raise SpecError(f"invalid device access {rule.access!r}", where=f"{origin}/access", hint=hint)
+    return Rule(
+        origin=origin,
+        allow=rule.allow,
+        type="c" if kind == "u" else kind,
+        major=-1 if rule.major is None else rule.major,
+        minor=-1 if rule.minor is None else rule.minor,
+        access=access,
+    )
+
+
+def _is_all(rule: Rule) -> bool:
+    return rule.type == "a" and rule.major < 0 and rule.minor < 0
+
+
+def plan_devices_v1(rules: tuple[Rule, ...], directory: str) -> "Iterator[CgroupOperation]":
+    """Writes to devices.allow and devices.deny, in the order of the rules.
+
+    A rule for type a stands for one of b and one of c unless it means everything, which the kernel takes as "a".
+    """
+    for rule in rules:
+        file = "devices.allow" if rule.allow else "devices.deny"
+        kinds = ("a",) if _is_all(rule) else ("b", "c") if rule.type == "a" else (rule.type,)
+        for kind in kinds:
+            value = "a" if kind == "a" else f"{kind} {_number(rule.major)}:{_number(rule.minor)} {rule.access}"
+            yield WriteCgroupFile(origin=rule.origin, path=f"{directory}/{file}", value=value)
+
+
+def _number(value: int) -> str:
+    return "*" if value < 0 else str(value)
+
+
+def device_program(rules: tuple[Rule, ...]) -> bytes:
+    """An eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE: the last rule that matches decides, else denied.
+
+    Each instruction is 8 bytes: opcode, registers, offset (16 bits), constant (32 bits).  Registers: r2 type,
+    r3 access, r4 major, r5 minor.  Access rights that a rule covers only in part do not match it.
+    """
+    if not rules:
+        return b""
+    code = [
+        # struct bpf_cgroup_dev_ctx: access << 16 | type, major, minor
+        _instruction(0x61, 2, 1, 0, 0),
+        _instruction(0x54, 2, 0, 0, 0xFFFF),
+        _instruction(0x61, 3, 1, 0, 0),
+        _instruction(0x74, 3, 0, 0, 16),
+        _instruction(0x61, 4, 1, 4, 0),
+        _instruction(0x61, 5, 1, 8, 0),
+    ]
+    for rule in reversed(rules):
+        code += _rule_code(rule)
+        if _is_all(rule) and set(rule.access) == set(ACCESS_BITS):
+            return b"".join(code)  # nothing after a rule for everything can be reached
+    code += [_instruction(0xB7, 0, 0, 0, 0), _instruction(0x95, 0, 0, 0, 0)]
+    return b"".join(code)
+
+
+def _rule_code(rule: Rule) -> list[bytes]:
+    """One block: each test that fails jumps behind the block, else the verdict is returned."""
+    verdict = [_instruction(0xB7, 0, 0, 0, 1 if rule.allow else 0), _instruction(0x95, 0, 0, 0, 0)]
+    tests: list[tuple[list[bytes], tuple[int, int, int]]] = []
+    if rule.type != "a":
+        tests.append(([], (0x55, 2, TYPE_NUMBERS[rule.type])))
+    bits = sum(ACCESS_BITS[letter] for letter in set(rule.access))
+    if bits != 7:
+        # A request for anything beyond these rights does not match: r1 = access & ~bits must be 0.
+        masked = [_instruction(0xBC, 1, 3, 0, 0), _instruction(0x54, 1, 0, 0, ~bits & 0x7)]
+        tests.append((masked, (0x55, 1, 0)))
+    if rule.major >= 0:
+        tests.append(([], (0x55, 4, rule.major)))
+    if rule.minor >= 0:
+        tests.append(([], (0x55, 5, rule.minor)))
+    block = list(verdict)
+    for before, (opcode, register, constant) in reversed(tests):
+        jump = _instruction(opcode, register, 0, len(block), constant)
+        block = [*before, jump, *block]
+    return block
+
+
+def _instruction(opcode: int, destination: int, source: int, offset: int, constant: int) -> bytes:
+    return (
+        bytes((opcode, source << 4 | destination))
+        + offset.to_bytes(2, "little", signed=True)
+        + (constant & 0xFFFFFFFF).to_bytes(4, "little")
+    )

@@ -1,0 +1,24 @@
+"""Which cgroup hierarchies this host has mounted: a fact, read by `pyruntime.host.cgroups`."""
+
+from pyruntime.base.record import Record
+
+
+class Hierarchy(Record):
+    """One mounted hierarchy.
+
+    `controllers` of v1 may be a name ("name=systemd"); those of v2 are what its root offers.
+    `mount_root` is what of the hierarchy is mounted, `own_path` the path of the runtime in it.
+    """
+
+    version: int
+    controllers: tuple[str, ...]
+    mount_point: str
+    mount_root: str = "/"
+    own_path: str = "/"
+
+
+class CgroupLayout(Record):
+    """All hierarchies; `mode` is v1, hybrid (v1 controllers and a v2 hierarchy), v2 or none."""
+
+    mode: str = "none"
+    hierarchies: tuple[Hierarchy, ...] = ()

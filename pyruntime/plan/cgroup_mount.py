@@ -1,0 +1,63 @@
+"""The mount of type cgroup: what a container sees of its own cgroups."""
+
+from pyruntime.plan.mount_options import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, MountOptions
+from pyruntime.plan.operations import Bind, MakeSymlink, Mount, Operation, RemountFlags
+from pyruntime.plan.view import ContainerView
+from pyruntime.spec.config import Mount as MountEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
+
+
+def plan_cgroup_mount(
+    view: ContainerView, entry: MountEntry, options: MountOptions, path: str, origin: str
+) -> "Iterator[Operation]":
+    """Mount the cgroup hierarchies on `path`, as runc does.
+
+    Under v2 that is cgroup2 itself, or, where the kernel refuses that, a bind of the container's own
+    cgroup.  Under v1 it is a tmpfs with one mount for each controller and links for merged names; without a
+    cgroup namespace they are binds of the container's own cgroups, which must not be writable by accident
+    (CVE-2023-25809: read-only unless the configuration says otherwise).
+    """
+    if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
+        own = view.cgroup_paths.get("", "")
+        yield Mount(
+            origin=origin,
+            type="cgroup2",
+            source="cgroup",
+            path=path,
+            flags=options.flags,
+            data=options.data,
+            fallback_host_path=own,
+        )
+        return
+
+    read_only = options.flags & MS_RDONLY
+    yield Mount(origin=origin, type="tmpfs", source="tmpfs", path=path, flags=_SAFE, data="mode=755")
+    for hierarchy in view.cgroup_layout.hierarchies:
+        if hierarchy.version != 1 or not hierarchy.controllers:
+            continue
+        name = hierarchy.mount_point.rsplit("/", 1)[-1]
+        own = view.cgroup_paths.get(hierarchy.controllers[0], hierarchy.mount_point)
+        if view.has_namespace("cgroup"):
+            yield Mount(
+                origin=origin,
+                type="cgroup",
+                source="cgroup",
+                path=f"{path}/{name}",
+                flags=_SAFE | MS_RELATIME | read_only,
+                data=",".join(hierarchy.controllers),
+                fallback_host_path=own,
+            )
+        else:
+            yield Bind(origin=origin, host_path=own, path=f"{path}/{name}", recursive=0)
+            yield RemountFlags(origin=origin, path=f"{path}/{name}", flags=_SAFE | read_only)
+        merged = name.split(",")
+        if len(merged) > 1:
+            for part in merged:
+                yield MakeSymlink(origin=origin, target=name, path=f"{path}/{part}")
+    if read_only:
+        yield RemountFlags(origin=origin, path=path, flags=_SAFE | MS_RDONLY)

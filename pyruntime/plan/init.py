@@ -1,0 +1,230 @@
+"""The container's init: from its first step in the new namespaces to a finished root."""
+
+from pyruntime.base.errors import SpecError
+from pyruntime.base.jsonio import dumps
+from pyruntime.plan.cpu_list import cpu_mask
+from pyruntime.plan.identity import plan_apparmor
+from pyruntime.plan.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, PROPAGATION
+from pyruntime.plan.mounts import MountPlan
+from pyruntime.plan.operations import (
+    HOOKS_DONE,
+    HOOKS_WANTED,
+    Await,
+    BindRoot,
+    ChangeDirectory,
+    JoinKeyring,
+    MakeDirectory,
+    MakeParentPrivate,
+    MaskPath,
+    MoveRoot,
+    NewSession,
+    OpenConsole,
+    Operation,
+    PivotRoot,
+    RaiseLoopback,
+    ReadonlyPath,
+    RemountRootReadonly,
+    ReopenNullStdio,
+    ResetAffinity,
+    RunHook,
+    SetDomainname,
+    SetHostname,
+    SetHostPropagation,
+    SetMemoryPolicy,
+    SetPersonality,
+    SetRootPropagation,
+    SetSysctl,
+    Tell,
+)
+from pyruntime.plan.options import LaunchOptions
+from pyruntime.plan.view import ContainerView
+from pyruntime.spec.linux import Linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KEY_SEARCH_BY_USER = 0x80000  # KEY_USR_SEARCH
+_KEY_SEARCH_BY_OTHER = 0x8  # KEY_OTH_SEARCH: in a user namespace the owner is seen as somebody else
+_PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+_MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+_MEMORY_FLAGS = {"MPOL_F_STATIC_NODES": 1 << 15, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_NUMA_BALANCING": 1 << 13}
+
+
+def plan_init(
+    view: ContainerView, mounts: MountPlan, devices: "Iterable[Operation]", options: LaunchOptions
+) -> list[Operation]:
+    """Everything between the clone and the identity of the process, in runc's order."""
+    config = view.config
+    process = config.process
+    assert process is not None, "plan_create refuses a config without process"
+    linux = config.linux or Linux()
+    operations: list[Operation] = [NewSession()]
+    if not options.no_new_keyring:
+        permissions = _KEY_SEARCH_BY_OTHER if view.has_user_namespace else _KEY_SEARCH_BY_USER
+        operations.append(JoinKeyring(name=f"_ses.{view.container_id}", permissions=permissions))
+    operations.append(ResetAffinity())
+    if view.makes_namespace("network"):
+        operations.append(RaiseLoopback(origin="/linux/namespaces"))
+
+    operations += _plan_root(view, linux)
+    operations += mounts.mounts
+    operations += devices
+    operations += [Tell(rendezvous=HOOKS_WANTED), Await(rendezvous=HOOKS_DONE)]
+    operations += plan_container_hooks(view, "createContainer", "created")
+    operations.append(MoveRoot() if options.no_pivot else PivotRoot())
+    propagation = PROPAGATION.get(linux.rootfs_propagation, 0)
+    if propagation & (MS_SHARED | MS_UNBINDABLE):
+        operations.append(SetRootPropagation(origin="/linux/rootfsPropagation", flags=propagation))
+
+    operations.append(MakeDirectory(origin="/process/cwd", path=process.cwd))
+    if process.terminal:
+        size = process.console_size
+        operations.append(
+            OpenConsole(
+                origin="/process/terminal",
+                socket_fd=options.console_fd,
+                rows=size.height if size is not None else 0,
+                columns=size.width if size is not None else 0,
+                uid=process.user.uid,
+                bind=1,
+            )
+        )
+    else:
+        operations.append(ReopenNullStdio())
+    operations += mounts.finish
+    if config.root is not None and config.root.readonly:
+        operations.append(RemountRootReadonly(origin="/root/readonly"))
+    if config.hostname:
+        operations.append(SetHostname(origin="/hostname", name=config.hostname))
+    if config.domainname:
+        operations.append(SetDomainname(origin="/domainname", name=config.domainname))
+    operations += plan_apparmor(process, view.facts)
+    operations += _plan_kernel_view(linux)
+    return operations
+
+
+def _plan_root(view: ContainerView, linux: Linux) -> list[Operation]:
+    if not view.has_namespace("mount"):
+        what = "a container without a mount namespace is not supported"
+        hint = 'add {"type": "mount"} to linux.namespaces'
+        raise SpecError(what, where="/linux/namespaces", hint=hint)
+    propagation = PROPAGATION.get(linux.rootfs_propagation, MS_SLAVE)
+    # An unbindable root could not be bound onto itself: that is applied after the pivot.
+    host = propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE) or MS_SLAVE
+    return [
+        SetHostPropagation(origin="/linux/rootfsPropagation", host_path="/", flags=host | MS_REC),
+        MakeParentPrivate(origin="/root/path", host_path=view.rootfs),
+        BindRoot(origin="/root/path", host_path=view.rootfs),
+    ]
+
+
+def _plan_kernel_view(linux: Linux) -> list[Operation]:
+    """Sysctls, then what is hidden or frozen of the kernel's files, then the properties of execution.
+
+    Sysctls first, because /proc/sys is usually read-only afterwards.  A masked path may lie below a
+    read-only one, so it comes second.
+    """
+    operations: list[Operation] = []
+    for key, value in linux.sysctl.items():
+        pointer = key.replace("~", "~0").replace("/", "~1")
+        operations.append(SetSysctl(origin=f"/linux/sysctl/{pointer}", key=sysctl_path(key), value=value))
+    for index, path in enumerate(linux.readonly_paths):
+        operations.append(ReadonlyPath(origin=f"/linux/readonlyPaths/{index}", path=path))
+    for index, path in enumerate(linux.masked_paths):
+        operations.append(MaskPath(origin=f"/linux/maskedPaths/{index}", path=path))
+    if linux.personality is not None:
+        domain = _PERSONALITIES.get(linux.personality.domain)
+        if domain is None:
+            hint = "use LINUX or LINUX32"
+            what = f"unknown personality {linux.personality.domain!r}"
+            raise SpecError(what, where="/linux/personality/domain", hint=hint)
+        operations.append(SetPersonality(origin="/linux/personality", domain=domain))
+    if linux.memory_policy is not None:
+        operations.append(_plan_memory_policy(linux))
+    return operations
+
+
+def _plan_memory_policy(linux: Linux) -> SetMemoryPolicy:
+    policy = linux.memory_policy
+    assert policy is not None, "only called when there is one"
+    mode = _MEMORY_MODES.get(policy.mode)
+    if mode is None:
+        hint = f"use one of {', '.join(_MEMORY_MODES)}"
+        raise SpecError(f"unknown memory policy {policy.mode!r}", where="/linux/memoryPolicy/mode", hint=hint)
+    for index, flag in enumerate(policy.flags):
+        if flag not in _MEMORY_FLAGS:
+            hint = f"use one of {', '.join(_MEMORY_FLAGS)}"
+            where = f"/linux/memoryPolicy/flags/{index}"
+            raise SpecError(f"unknown memory policy flag {flag!r}", where=where, hint=hint)
+        mode |= _MEMORY_FLAGS[flag]
+    nodes = cpu_mask(policy.nodes, "/linux/memoryPolicy/nodes") if policy.nodes else b""
+    return SetMemoryPolicy(origin="/linux/memoryPolicy", mode=mode, nodes=nodes)
+
+
+def sysctl_path(key: str) -> str:
+    """A sysctl key as a path below /proc/sys.
+
+    The first separator seen is the separator; the other one is then part of a name, so that
+    "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/conf/eth0.1/forwarding" mean the same device eth0.1.
+    """
+    dot, slash = key.find("."), key.find("/")
+    if dot >= 0 and (slash < 0 or dot < slash):
+        return key.translate({ord("."): "/", ord("/"): "."})
+    return key
+
+
+def plan_container_hooks(view: ContainerView, name: str, status: str) -> list[Operation]:
+    """The createContainer or startContainer hooks, which run in the container's namespaces.
+
+    A startContainer hook without an environment of its own gets that of the process.
+    """
+    hooks = view.config.hooks
+    if hooks is None:
+        return []
+    entries = hooks.create_container if name == "createContainer" else hooks.start_container
+    if not entries:
+        return []
+    head, tail = state_around_pid(view, status)
+    process = view.config.process
+    operations: list[Operation] = []
+    for index, hook in enumerate(entries):
+        inherited = process.env if process is not None and name == "startContainer" else ()
+        operations.append(
+            RunHook(
+                origin=f"/hooks/{name}/{index}",
+                name=name,
+                index=index,
+                host_path=hook.path,
+                arguments=hook.args or (hook.path,),
+                environment=hook.env or inherited,
+                state_head=head,
+                state_tail=tail,
+                timeout=hook.timeout or 0,
+            )
+        )
+    if name == "startContainer":
+        # A hook must not see a directory that a hook before it has changed away from.
+        operations.append(ChangeDirectory(origin="/process/cwd", path=process.cwd if process is not None else "/"))
+    return operations
+
+
+def state_around_pid(view: ContainerView, status: str) -> tuple[str, str]:
+    """The state of the container as compact JSON, cut where the pid goes: only the container's side knows that pid."""
+    state: dict[str, object] = {
+        "ociVersion": view.config.oci_version,
+        "id": view.container_id,
+        "status": status,
+    }
+    rest: dict[str, object] = {"bundle": view.bundle}
+    if view.config.annotations:
+        rest["annotations"] = dict(view.config.annotations)
+    return dumps(state)[:-1] + ',"pid":', "," + dumps(rest)[1:]

@@ -1,0 +1,261 @@
+"""The order of everything: a config becomes the plan of a container, or of one more process in it."""
+
+from pyruntime.base.errors import SpecError
+from pyruntime.base.record import Record
+from pyruntime.plan.cgroup import CgroupPlan, plan_cgroup
+from pyruntime.plan.cgroup.layout import CgroupLayout
+from pyruntime.plan.devices import plan_devices
+from pyruntime.plan.facts import HostFacts
+from pyruntime.plan.identity import (
+    SetRlimit,
+    final_environment,
+    plan_apparmor,
+    plan_identity,
+    plan_rlimits,
+    plan_scheduling,
+    plan_selinux,
+)
+from pyruntime.plan.cpu_list import cpu_mask
+from pyruntime.plan.init import plan_container_hooks, plan_init
+from pyruntime.plan.mounts import id_map_text, plan_mounts
+from pyruntime.plan.namespaces import plan_namespaces
+from pyruntime.plan.operations import (
+    CGROUPS_READY,
+    PROCEED,
+    READY,
+    AttachDeviceProgram,
+    Await,
+    AwaitStart,
+    BecomeRoot,
+    Clone,
+    CloseInherited,
+    Execute,
+    JoinCgroup,
+    JoinKeyring,
+    JoinProcess,
+    LoadSeccomp,
+    NewSession,
+    NoNewPrivileges,
+    OpenConsole,
+    OpenPath,
+    Operation,
+    ResetAffinity,
+    SetAffinity,
+    SetDumpable,
+    SetOomScore,
+    SetUmask,
+    Tell,
+)
+from pyruntime.plan.options import LaunchOptions
+from pyruntime.plan.seccomp import FilterRequest, plan_filter
+from pyruntime.plan.view import ContainerView, read_namespaces
+from pyruntime.spec.config import Config, Process
+
+CGROUP_SLOT = 0
+_NEW_USER = 0x10000000
+
+
+class IdMaps(Record):
+    """The maps of a new user namespace, as text for /proc/PID/uid_map and gid_map."""
+
+    uid_map: str
+    gid_map: str
+
+    def describe(self) -> str:
+        return f"write the id maps {' '.join(self.uid_map.split())} / {' '.join(self.gid_map.split())}"
+
+
+class LaunchPlan(Record):
+    """A plan: what the executor does (`operations`) and what the parent does meanwhile."""
+
+    operations: tuple[Operation, ...]
+    cgroup: CgroupPlan
+    id_maps: IdMaps | None = None
+    rlimits: tuple[SetRlimit, ...] = ()
+    filter: FilterRequest | None = None
+    namespaces: int = 0
+
+
+def plan_create(
+    config: Config,
+    container_id: str,
+    bundle: str,
+    facts: HostFacts,
+    layout: CgroupLayout,
+    options: LaunchOptions | None = None,
+) -> LaunchPlan:
+    """Plan a new container.  Pure: asks nothing of the machine but what `facts` and `layout` say.
+
+    Raises:
+        SpecError: the config asks for something that makes no sense or is not supported.
+    """
+    options = options or LaunchOptions()
+    process = _process_of(config)
+    created, joined = read_namespaces(config)
+    cgroup = plan_cgroup(
+        config, layout, container_id, rootless=facts.rootless, cgroup_manager=options.cgroup_manager
+    )
+    view = ContainerView(
+        config=config,
+        container_id=container_id,
+        bundle=bundle,
+        facts=facts,
+        cgroup_layout=layout,
+        cgroup_paths=cgroup.paths,
+        created=created,
+        joined=joined,
+    )
+    request, load = _plan_seccomp(config, options)
+    mounts = plan_mounts(view)
+    operations: list[Operation] = [CloseInherited(first=options.first_private), SetUmask(mask=0)]
+    if process.oom_score_adj is not None:
+        operations.append(
+            SetOomScore(
+                origin="/process/oomScoreAdj", score=process.oom_score_adj, tolerant=1 if facts.rootless else 0
+            )
+        )
+    operations += mounts.prepare
+    operations += _plan_cgroup_entry(cgroup)
+    operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
+    devices = plan_devices(config, facts, new_user_namespace=view.has_user_namespace)
+    operations += plan_init(view, mounts, devices, options)
+    operations += _plan_process(process, facts, load)
+    operations += [Tell(rendezvous=READY), Await(rendezvous=PROCEED)]
+    operations += plan_selinux(process, facts)
+    operations += plan_identity(process, facts, load)
+    operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
+    operations += plan_container_hooks(view, "startContainer", "created")
+    operations.append(_plan_execute(process, options))
+    return LaunchPlan(
+        operations=tuple(operations),
+        cgroup=cgroup,
+        id_maps=_plan_id_maps(config) if created & _NEW_USER else None,
+        rlimits=tuple(plan_rlimits(process)),
+        filter=request,
+        namespaces=created | sum(joined),
+    )
+
+
+def plan_exec(
+    config: Config, process: Process, container_id: str, namespaces: int, facts: HostFacts, cgroup: CgroupPlan,
+    options: LaunchOptions,
+) -> LaunchPlan:
+    """Plan one more process in a running container.
+
+    `namespaces` are those of the container that differ from the runtime's; `options.init_fd` is a pidfd of its init.
+    """
+    request, load = _plan_seccomp(config, options)
+    operations: list[Operation] = [
+        CloseInherited(first=options.first_private),
+        SetUmask(mask=0),
+        # A process of the container must not be able to look into this one once it is in its pid namespace.
+        SetDumpable(dumpable=0),
+    ]
+    if process.oom_score_adj is not None:
+        operations.append(
+            SetOomScore(
+                origin="/process/oomScoreAdj", score=process.oom_score_adj, tolerant=1 if facts.rootless else 0
+            )
+        )
+    affinity = process.exec_cpu_affinity
+    if affinity is not None and affinity.initial:
+        operations.append(SetAffinity(origin="/process/execCPUAffinity/initial", cpus=cpu_mask(affinity.initial, "/process/execCPUAffinity/initial")))
+    operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
+    if cgroup.clone_directory:
+        operations += [
+            OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory),
+            Clone(flags=0, cgroup_slot=CGROUP_SLOT),
+        ]
+    if affinity is not None and affinity.final:
+        operations.append(SetAffinity(origin="/process/execCPUAffinity/final", cpus=cpu_mask(affinity.final, "/process/execCPUAffinity/final")))
+    elif affinity is None:
+        operations.append(ResetAffinity())
+    if namespaces:
+        operations.append(JoinProcess(pidfd_fd=options.init_fd, flags=namespaces))
+    operations.append(Clone(flags=0))
+    if namespaces & _NEW_USER:
+        operations.append(BecomeRoot())
+    operations.append(NewSession())
+    if not options.no_new_keyring:
+        operations.append(JoinKeyring(name=f"_ses.{container_id}", permissions=0))
+    if process.terminal:
+        operations.append(_plan_console(process, options, bind=0))
+    operations += plan_apparmor(process, facts)
+    operations += _plan_process(process, facts, load)
+    operations += [Tell(rendezvous=READY), Await(rendezvous=PROCEED)]
+    operations += plan_selinux(process, facts)
+    operations += plan_identity(process, facts, load)
+    operations.append(_plan_execute(process, options))
+    return LaunchPlan(
+        operations=tuple(operations), cgroup=cgroup, rlimits=tuple(plan_rlimits(process)), filter=request,
+        namespaces=namespaces,
+    )
+
+
+def _process_of(config: Config) -> Process:
+    if config.process is None:
+        hint = 'add a "process" with "args" and "cwd": the container is made for it'
+        raise SpecError("config has no process", where="/process", hint=hint)
+    return config.process
+
+
+def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest | None, LoadSeccomp | None]:
+    """The filter asked for and the step that loads it; the program itself is compiled when the plan is carried out."""
+    profile = config.linux.seccomp if config.linux is not None else None
+    if profile is None:
+        return None, None
+    request = plan_filter(profile)
+    return request, LoadSeccomp(origin="/linux/seccomp", program=b"", flags=0, listener_fd=options.listener_fd)
+
+
+def _plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:
+    """Into the cgroups without a foreign write to cgroup.procs, which would wait for an RCU grace period."""
+    operations: list[Operation] = [Await(rendezvous=CGROUPS_READY)]
+    operations += [JoinCgroup(origin="/linux/cgroupsPath", host_path=path) for path in cgroup.join_files]
+    if cgroup.clone_directory:
+        if cgroup.device_program:
+            operations.append(
+                AttachDeviceProgram(
+                    origin="/linux/resources/devices",
+                    host_path=cgroup.clone_directory,
+                    program=cgroup.device_program,
+                )
+            )
+        operations.append(OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory))
+    return operations
+
+
+def _plan_id_maps(config: Config) -> IdMaps:
+    linux = config.linux
+    if linux is None or not linux.uid_mappings or not linux.gid_mappings:
+        hint = 'add "uidMappings" and "gidMappings", each with containerID, hostID and size'
+        raise SpecError("user namespace without id mappings", where="/linux/uidMappings", hint=hint)
+    return IdMaps(uid_map=id_map_text(linux.uid_mappings), gid_map=id_map_text(linux.gid_mappings))
+
+
+def _plan_process(process: Process, facts: HostFacts, load: LoadSeccomp | None) -> list[Operation]:
+    operations: list[Operation] = []
+    # Without CAP_SYS_ADMIN over this user namespace the kernel takes a filter only under no_new_privs.
+    if process.no_new_privileges or (load is not None and facts.user_id != 0 and not facts.in_user_namespace):
+        operations.append(NoNewPrivileges(origin="/process/noNewPrivileges"))
+    operations += plan_scheduling(process)
+    return operations
+
+
+def _plan_console(process: Process, options: LaunchOptions, *, bind: int) -> OpenConsole:
+    size = process.console_size
+    return OpenConsole(
+        origin="/process/terminal",
+        socket_fd=options.console_fd,
+        rows=size.height if size is not None else 0,
+        columns=size.width if size is not None else 0,
+        uid=process.user.uid,
+        bind=bind,
+    )
+
+
+def _plan_execute(process: Process, options: LaunchOptions) -> Execute:
+    environment = final_environment(process)
+    if options.listen_fds:
+        environment += (f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1")
+    return Execute(origin="/process/args", arguments=process.args, environment=environment)

@@ -1,0 +1,201 @@
+"""Mounts: `mounts`, in the order given, as operations.  Source: config.md, "Mounts"."""
+
+from pyruntime.base.errors import SpecError
+from pyruntime.base.record import Record
+from pyruntime.plan.cgroup_mount import plan_cgroup_mount
+from pyruntime.plan.mount_options import (
+    MS_BIND,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MountOptions,
+    read_options,
+)
+from pyruntime.plan.operations import (
+    BIND_SOURCE_NOFOLLOW,
+    MOUNT_COPY_UP,
+    MOUNT_KEEP_MODE,
+    MOUNT_REAL_DIRECTORY,
+    Bind,
+    BindTree,
+    IdmapTree,
+    MakeMappingNamespace,
+    Mount,
+    OpenTree,
+    Operation,
+    RemountFilesystem,
+    RemountFlags,
+    SetMountAttributes,
+    SetPropagation,
+)
+from pyruntime.plan.view import ContainerView
+from pyruntime.spec.config import IdMapping
+from pyruntime.spec.config import Mount as MountEntry
+
+FIRST_MOUNT_SLOT = 8  # the slots below belong to plan/launch.py
+LAST_SLOT = 63
+
+
+class MountPlan(Record):
+    """What the mounts of a container come to.
+
+    `prepare` runs before the namespaces exist, `mounts` inside them in order, `finish` after everything that
+    still has to write below the mount points (devices, links, the console).
+    """
+
+    prepare: tuple[Operation, ...] = ()
+    mounts: tuple[Operation, ...] = ()
+    finish: tuple[Operation, ...] = ()
+
+
+def plan_mounts(view: ContainerView) -> MountPlan:
+    """Plan every entry of `mounts`.
+
+    Raises:
+        SpecError: an option, source or mapping of an entry makes no sense.
+    """
+    builder = _Builder(view)
+    for index, entry in enumerate(view.config.mounts):
+        builder.add(entry, f"/mounts/{index}")
+    return MountPlan(
+        prepare=tuple(builder.prepare), mounts=tuple(builder.operations), finish=tuple(builder.finish)
+    )
+
+
+class _Builder:
+    """Collects the three lists while the entries are read in order."""
+
+    def __init__(self, view: ContainerView) -> None:
+        self.view = view
+        self.prepare: list[Operation] = []
+        self.operations: list[Operation] = []
+        self.finish: list[Operation] = []
+        self._slot = FIRST_MOUNT_SLOT
+
+    def add(self, entry: MountEntry, origin: str) -> None:
+        options = read_options(entry.options, origin)
+        path = clean_path(entry.destination)
+        if options.is_remount:
+            self._add_remount(options, path, origin)
+        elif options.is_bind:
+            self._add_bind(entry, options, path, origin)
+        elif entry.type in ("cgroup", "cgroup2"):
+            self.operations += plan_cgroup_mount(self.view, entry, options, path, origin)
+        else:
+            self._add_filesystem(entry, options, path, origin)
+
+        for flags in options.propagation:
+            self.operations.append(SetPropagation(origin=origin, path=path, flags=flags))
+        if options.attr_set or options.attr_clear:
+            self.operations.append(
+                SetMountAttributes(
+                    origin=origin, path=path, attr_set=options.attr_set, attr_clear=options.attr_clear, recursive=1
+                )
+            )
+
+    def _add_remount(self, options: MountOptions, path: str, origin: str) -> None:
+        flags = options.flags & ~(MS_REMOUNT | MS_BIND | MS_REC)
+        if options.is_bind:
+            self.operations.append(RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared))
+        else:
+            self.operations.append(RemountFilesystem(origin=origin, path=path, flags=flags, data=options.data))
+
+    def _add_bind(self, entry: MountEntry, options: MountOptions, path: str, origin: str) -> None:
+        if options.data:
+            hint = f"remove {options.data!r}: a bind mount takes the options of the filesystem that it shows"
+            what = "bind mounts cannot have any filesystem-specific options applied"
+            raise SpecError(what, where=f"{origin}/options", hint=hint)
+        source = self._bind_source(entry, origin)
+        recursive = 1 if options.flags & MS_REC else 0
+        mapping = self._idmap(entry, options, origin)
+        if mapping is None:
+            how = BIND_SOURCE_NOFOLLOW if options.source_nofollow else 0
+            self.operations.append(
+                Bind(origin=origin, host_path=source, path=path, recursive=recursive, how=how)
+            )
+        else:
+            tree, namespace = self._next_slot(origin), self._next_slot(origin)
+            uid_map, gid_map = mapping
+            self.prepare += [
+                MakeMappingNamespace(origin=origin, slot=namespace, uid_map=uid_map, gid_map=gid_map),
+                OpenTree(origin=origin, slot=tree, host_path=source, recursive=recursive, slave=1),
+                IdmapTree(
+                    origin=origin,
+                    tree_slot=tree,
+                    namespace_slot=namespace,
+                    recursive=1 if options.idmap_recursive else 0,
+                ),
+            ]
+            self.operations.append(BindTree(origin=origin, slot=tree, path=path))
+        flags = options.flags & ~(MS_BIND | MS_REC)
+        # mount(2) ignores every other flag while it binds, hence a second step.
+        if flags or options.cleared:
+            self.operations.append(RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared))
+
+    def _bind_source(self, entry: MountEntry, origin: str) -> str:
+        if not entry.source:
+            hint = 'add "source": the path on the host that is to be shown there'
+            raise SpecError(f"bind mount on {entry.destination} has no source", where=origin, hint=hint)
+        if entry.source.startswith("/"):
+            return entry.source
+        return clean_path(f"{self.view.bundle}/{entry.source}")
+
+    def _idmap(self, entry: MountEntry, options: MountOptions, origin: str) -> tuple[str, str] | None:
+        """The maps for an idmapped mount as text, or None; without maps of its own it takes the container's."""
+        if entry.uid_mappings or entry.gid_mappings:
+            return id_map_text(entry.uid_mappings), id_map_text(entry.gid_mappings)
+        if not options.idmap:
+            return None
+        linux = self.view.config.linux
+        if linux is None or not linux.uid_mappings:
+            hint = 'give the mount "uidMappings" and "gidMappings", or the container a user namespace with mappings'
+            raise SpecError("idmap mount has no mappings to use", where=origin, hint=hint)
+        return id_map_text(linux.uid_mappings), id_map_text(linux.gid_mappings)
+
+    def _next_slot(self, origin: str) -> int:
+        if self._slot > LAST_SLOT:
+            raise SpecError("too many idmapped mounts", where=origin, hint="at most 28 of them fit into one container")
+        self._slot += 1
+        return self._slot - 1
+
+    def _add_filesystem(self, entry: MountEntry, options: MountOptions, path: str, origin: str) -> None:
+        how, fallback, flags = 0, "", options.flags
+        if entry.type in ("proc", "sysfs"):
+            how |= MOUNT_REAL_DIRECTORY
+        if entry.type == "sysfs" and self.view.shares_host_network and self.view.has_user_namespace:
+            fallback = "/sys"
+        if entry.type == "tmpfs":
+            how |= MOUNT_COPY_UP if options.copy_up else 0
+            how |= 0 if "mode=" in options.data else MOUNT_KEEP_MODE
+        # Devices, links and mount points are still to be made below a tmpfs: it turns read-only at the end.
+        if flags & MS_RDONLY and (entry.type == "tmpfs" or path == "/dev"):
+            flags &= ~MS_RDONLY
+            self.finish.append(RemountFlags(origin=origin, path=path, flags=options.flags))
+        self.operations.append(
+            Mount(
+                origin=origin,
+                type=entry.type,
+                source=entry.source or entry.type,
+                path=path,
+                flags=flags,
+                data=options.data,
+                how=how,
+                fallback_host_path=fallback,
+            )
+        )
+
+
+def id_map_text(mappings: tuple[IdMapping, ...]) -> str:
+    """Mappings as /proc/PID/uid_map takes them: lines of container id, host id, size."""
+    return "".join(f"{mapping.container_id} {mapping.host_id} {mapping.size}\n" for mapping in mappings)
+
+
+def clean_path(path: str) -> str:
+    """An absolute path without empty, "." and ".." components, which the kernel would resolve in the root anyway."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)

@@ -1,0 +1,94 @@
+"""Into the namespaces: which are joined, which are made, and in which order.
+
+A user namespace and a time namespace have to be there before the process that lives in them is cloned;
+all others are made by that clone itself.  Source: config-linux.md, "Namespaces"; namespaces(7).
+"""
+
+from pyruntime.plan.operations import (
+    MAPS_WANTED,
+    MAPS_WRITTEN,
+    Await,
+    BecomeRoot,
+    Clone,
+    JoinNamespace,
+    Operation,
+    SetDumpable,
+    Tell,
+    Unshare,
+    WriteFile,
+)
+from pyruntime.plan.view import NAMESPACE_FLAGS, ContainerView
+
+_USER = NAMESPACE_FLAGS["user"]
+_TIME = NAMESPACE_FLAGS["time"]
+_CGROUP = NAMESPACE_FLAGS["cgroup"]
+_MOUNT = NAMESPACE_FLAGS["mount"]
+_CLONED = (
+    NAMESPACE_FLAGS["pid"]
+    | NAMESPACE_FLAGS["network"]
+    | NAMESPACE_FLAGS["mount"]
+    | NAMESPACE_FLAGS["uts"]
+    | NAMESPACE_FLAGS["ipc"]
+)
+
+
+def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]:
+    """From the host's namespaces to the first step of the container's init.
+
+    `cgroup_slot` holds the v2 cgroup to be cloned into, or is -1.
+    """
+    operations: list[Operation] = []
+    leaves_host = bool(view.created & (_USER | _TIME)) or _USER in view.joined
+    if cgroup_slot >= 0 and leaves_host:
+        # Once in another user namespace this process has no right to the host's cgroups any more.
+        operations.append(Clone(flags=0, cgroup_slot=cgroup_slot))
+        cgroup_slot = -1
+    operations += _plan_joins(view)
+    if view.created & _USER:
+        operations += [
+            Unshare(origin="/linux/namespaces", flags=_USER),
+            # /proc/PID/uid_map belongs to root as long as the process may not be inspected.
+            SetDumpable(dumpable=1),
+            Tell(rendezvous=MAPS_WANTED),
+            Await(rendezvous=MAPS_WRITTEN),
+        ]
+    operations.append(SetDumpable(dumpable=0))
+    if view.created & _USER or _USER in view.joined:
+        operations.append(BecomeRoot())
+    if view.created & _TIME:
+        operations += _plan_time(view)
+    operations.append(Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot))
+    if view.created & _CGROUP:
+        # The root of a cgroup namespace is where the process is at this moment: it is in its cgroup now.
+        operations.append(Unshare(origin="/linux/namespaces", flags=_CGROUP))
+    return operations
+
+
+def _plan_joins(view: ContainerView) -> list[Operation]:
+    """Root first joins what its own user namespace owns; without privilege the user namespace gives the right.
+
+    The mount namespace comes last: host paths of other namespaces would not be found after it.
+    """
+
+    def order(flag: int) -> int:
+        if flag == _MOUNT:
+            return 3
+        if flag == _USER:
+            return 0 if view.facts.rootless else 2
+        return 1
+
+    return [
+        JoinNamespace(origin=view.joined[flag][1], host_path=view.joined[flag][0], flag=flag)
+        for flag in sorted(view.joined, key=order)
+    ]
+
+
+def _plan_time(view: ContainerView) -> list[Operation]:
+    operations: list[Operation] = [Unshare(origin="/linux/namespaces", flags=_TIME)]
+    offsets = view.config.linux.time_offsets if view.config.linux is not None else {}
+    lines = "".join(
+        f"{clock} {offset.secs or 0} {offset.nanosecs or 0}\n" for clock, offset in offsets.items()
+    )
+    if lines:
+        operations.append(WriteFile(origin="/linux/timeOffsets", host_path="/proc/self/timens_offsets", data=lines))
+    return operations

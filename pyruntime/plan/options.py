@@ -1,0 +1,22 @@
+"""What the command line and the process that plans add to a config."""
+
+from pyruntime.base.record import Record
+
+
+class LaunchOptions(Record):
+    """What the command line adds to the config.
+
+    The descriptors are numbers in the executor's process; -1 where `explain` plans without any.
+    `first_private` is the first descriptor that the container must not keep (3 + LISTEN_FDS + preserved ones).
+    """
+
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    cgroup_manager: str = "cgroupfs"
+    first_private: int = 3
+    listen_fds: int = 0
+    fifo_fd: int = -1
+    failure_fd: int = -1
+    console_fd: int = -1
+    listener_fd: int = -1
+    init_fd: int = -1

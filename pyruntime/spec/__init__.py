@@ -1,0 +1,1 @@
+"""config.json as typed records, its rules and its default."""

@@ -1,0 +1,1 @@
+"""The state directory: which containers exist, and what is known of each."""

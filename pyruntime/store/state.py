@@ -1,0 +1,36 @@
+"""What is remembered of a container between two commands."""
+
+from pyruntime.base.record import Record
+
+CLONE_NEWPID = 0x20000000
+
+
+class ContainerState(Record):
+    """One container.
+
+    `created` is RFC 3339 in UTC with nanoseconds; `pid_start_time` is in clock ticks since boot;
+    a `pid` of 0 says that there is no init yet; `creating` is true until the create is complete.
+    `namespaces` holds the CLONE_NEW flags of the namespaces that the runtime is not in itself.
+    """
+
+    oci_version: str
+    id: str
+    bundle: str
+    rootfs: str = ""
+    created: str = ""
+    creating: bool = False
+    pid: int = 0
+    pid_start_time: int = 0
+    owner_uid: int = 0
+    cgroup_directories: tuple[str, ...] = ()
+    cgroup_paths: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    namespaces: int = 0
+    terminal: bool = False
+    has_poststart: bool = False
+    has_poststop: bool = False
+
+    @property
+    def has_own_pid_namespace(self) -> bool:
+        """Whether the kernel kills all processes of the container when its init dies."""
+        return bool(self.namespaces & CLONE_NEWPID)

@@ -1,0 +1,79 @@
+"""The status of a container, from what the kernel says about it."""
+
+import os
+
+from pyruntime.base.jsonio import dumps
+from pyruntime.host.process import is_alive
+from pyruntime.store.state import ContainerState
+from pyruntime.store.store import FIFO
+
+CREATING = "creating"
+CREATED = "created"
+RUNNING = "running"
+PAUSED = "paused"
+STOPPED = "stopped"
+
+_FROZEN = {"cgroup.freeze": ("1",), "freezer.state": ("FROZEN", "FREEZING")}
+
+
+def status_of(state: ContainerState, directory: str) -> str:
+    """creating, created, running, paused or stopped; `directory` is the container's in the store.
+
+    The order of questions is runc's, so that a frozen container is paused also before its start.
+    """
+    if state.pid == 0:
+        return CREATING if state.creating else STOPPED
+    if not is_alive(state.pid, state.pid_start_time):
+        return STOPPED
+    if _is_frozen(state.cgroup_directories):
+        return PAUSED
+    if state.creating:
+        return CREATING
+    return CREATED if os.path.exists(f"{directory}/{FIFO}") else RUNNING
+
+
+def hook_document(state: ContainerState, status: str, pid: int) -> bytes:
+    """The state that hooks get on standard input, in one line (runtime.md of the spec, "State")."""
+    document: dict[str, object] = {
+        "ociVersion": state.oci_version,
+        "id": state.id,
+        "status": status,
+        "pid": pid,
+        "bundle": state.bundle,
+    }
+    if state.annotations:
+        document["annotations"] = state.annotations
+    return dumps(document).encode()
+
+
+def state_document(state: ContainerState, status: str) -> dict[str, object]:
+    """What `state` and `list` print, in runc's order of fields; they add the owner."""
+    document: dict[str, object] = {
+        "ociVersion": state.oci_version,
+        "id": state.id,
+        "pid": 0 if status == STOPPED else state.pid,
+        "status": status,
+        "bundle": state.bundle,
+        "rootfs": state.rootfs,
+        "created": state.created,
+    }
+    if state.annotations:
+        document["annotations"] = state.annotations
+    return document
+
+
+def _is_frozen(directories: tuple[str, ...]) -> bool:
+    for directory in directories:
+        for name, words in _FROZEN.items():
+            try:
+                descriptor = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                if os.read(descriptor, 64).decode().strip() in words:
+                    return True
+            except OSError:
+                continue
+            finally:
+                os.close(descriptor)
+    return False

@@ -1,0 +1,217 @@
+"""The directory in which containers are kept.
+
+    ROOT/ID/state          one line of JSON (ContainerState), then config.json as it was at the create
+    ROOT/ID/exec.fifo      the gate of `start`; while it exists the container is created, not started
+    ROOT/ID/start-failure  what went wrong after the gate was opened
+
+Making ROOT/ID reserves the id.  A lock (flock on ROOT/ID) orders start, delete and their like.
+"""
+
+import errno
+import fcntl
+import os
+
+from pyruntime.base.decode import decode, encode
+from pyruntime.base.errors import HostError, SpecError, StateError, errno_text
+from pyruntime.base.jsonio import dumps, loads
+from pyruntime.store.state import ContainerState
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+FIFO = "exec.fifo"
+FAILURE = "start-failure"
+_STATE = "state"
+
+
+def check_id(container_id: str) -> None:
+    """Refuse what runc refuses as the id of a container.
+
+    Raises:
+        StateError: it is empty, "." or "..", or holds a character that ids do not have.
+    """
+    if not container_id:
+        raise StateError("container id cannot be empty")
+    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
+        hint = "ids are made of letters, digits and _ + - ."
+        raise StateError("invalid container ID format", where=container_id, hint=hint)
+
+
+class Lock:
+    """The lock of one container; released at the end of a `with`, or by the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Store:
+    """The containers below one root directory."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def directory(self, container_id: str) -> str:
+        """Where the files of this container are; the id is checked, the directory need not exist."""
+        check_id(container_id)
+        return f"{self.root}/{container_id}"
+
+    def reserve(self, container_id: str) -> str:
+        """Take an id; returns the directory that is now the container's.
+
+        Raises:
+            StateError: the id is not one, or is taken.
+            HostError: the root directory cannot be made or written.
+        """
+        directory = self.directory(container_id)
+        try:
+            os.makedirs(self.root, 0o700, exist_ok=True)
+            os.mkdir(directory, 0o700)
+        except FileExistsError as error:
+            if error.filename != directory:
+                raise HostError("the root of the containers is not usable", where=self.root) from None
+            hint = f"choose another id, or remove that one: pyruntime delete {container_id}"
+            raise StateError(
+                "container with given ID already exists", where=container_id, hint=hint
+            ) from None
+        except OSError as error:
+            hint = "name a directory of your own with --root"
+            reason = errno_text(error.errno or 0)
+            raise HostError(
+                f"cannot make the container's directory: {reason}", where=directory, hint=hint
+            ) from None
+        return directory
+
+    def save(self, state: ContainerState, config_text: bytes) -> None:
+        """Write the state of a container atomically, with the config.json that it was made from."""
+        directory = self.directory(state.id)
+        temporary = f"{directory}/.{_STATE}.{os.getpid()}"
+        content = dumps(encode(state)).encode() + b"\n" + config_text
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(temporary, flags, 0o600)
+            try:
+                while content:
+                    content = content[os.write(descriptor, content) :]
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, f"{directory}/{_STATE}")
+        except OSError as error:
+            raise HostError(
+                f"cannot save the state: {errno_text(error.errno or 0)}", where=directory
+            ) from None
+
+    def exists(self, container_id: str) -> bool:
+        """Whether the id is taken, be the container whole or half made."""
+        return os.path.isdir(self.directory(container_id))
+
+    def load(self, container_id: str) -> ContainerState:
+        """The state of a container.
+
+        Raises:
+            StateError: "container does not exist"; or its create has not come to the first record yet.
+        """
+        first_line = self._read(container_id).partition(b"\n")[0]
+        try:
+            return decode(ContainerState, loads(first_line))
+        except SpecError:
+            raise self._incomplete(container_id) from None
+
+    def load_config_text(self, container_id: str) -> bytes:
+        """config.json of a container, byte for byte as it was at the create."""
+        return self._read(container_id).partition(b"\n")[2]
+
+    def list_ids(self) -> list[str]:
+        """The ids in use, sorted; a root that is not there holds none."""
+        try:
+            names = os.listdir(self.root)
+        except OSError:
+            return []
+        return sorted(
+            name for name in names if _ID_CHARACTERS.issuperset(name) and os.path.isdir(f"{self.root}/{name}")
+        )
+
+    def lock(self, container_id: str) -> Lock:
+        """Wait for the lock of a container.
+
+        Raises:
+            StateError: "container does not exist", also if it was removed meanwhile.
+        """
+        directory = self.directory(container_id)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._missing(container_id, error) from None
+        lock = Lock(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+                return lock
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            lock.release()
+            raise
+        lock.release()
+        raise StateError("container does not exist", where=container_id)
+
+    def remove(self, container_id: str) -> None:
+        """Remove all that is kept of a container; it is no error if there is nothing."""
+        directory = self.directory(container_id)
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            return
+        try:
+            for name in names:
+                _remove_entry(f"{directory}/{name}")
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise HostError(
+                f"cannot remove the state: {errno_text(error.errno or 0)}", where=directory
+            ) from None
+
+    def _read(self, container_id: str) -> bytes:
+        directory = self.directory(container_id)
+        try:
+            with open(f"{directory}/{_STATE}", "rb", buffering=0) as file:
+                return file.readall()
+        except OSError as error:
+            if os.path.isdir(directory) and error.errno == errno.ENOENT:
+                raise self._incomplete(container_id) from None
+            raise self._missing(container_id, error) from None
+
+    def _missing(self, container_id: str, error: OSError) -> StateError:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return StateError("container does not exist", where=container_id)
+        return StateError(
+            f"cannot read the state: {errno_text(error.errno or 0)}", where=self.directory(container_id)
+        )
+
+    def _incomplete(self, container_id: str) -> StateError:
+        hint = f"clean up with: pyruntime delete --force {container_id}"
+        return StateError(
+            "container is half made: its create is at work or was killed", where=container_id, hint=hint
+        )
+
+
+def _remove_entry(path: str) -> None:
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        for name in os.listdir(path):
+            _remove_entry(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,47 @@
+"""The verbs: one module each, with `OPTIONS`, `USAGE` and `run(arguments, options) -> int`."""
+
+# verb -> (module, least and greatest number of positional arguments; -1: no limit)
+VERBS: dict[str, tuple[str, int, int]] = {
+    "checkpoint": ("pyruntime.verbs.checkpoint", 1, 1),
+    "create": ("pyruntime.verbs.create", 1, 1),
+    "delete": ("pyruntime.verbs.delete", 1, 1),
+    "events": ("pyruntime.verbs.events", 1, 1),
+    "exec": ("pyruntime.verbs.exec", 1, -1),
+    "explain": ("pyruntime.verbs.explain", 0, 1),
+    "features": ("pyruntime.verbs.features", 0, 0),
+    "kill": ("pyruntime.verbs.kill", 1, 2),
+    "list": ("pyruntime.verbs.list", 0, 0),
+    "pause": ("pyruntime.verbs.pause", 1, 1),
+    "ps": ("pyruntime.verbs.ps", 1, -1),
+    "restore": ("pyruntime.verbs.restore", 1, 1),
+    "resume": ("pyruntime.verbs.resume", 1, 1),
+    "run": ("pyruntime.verbs.run", 1, 1),
+    "spec": ("pyruntime.verbs.spec", 0, 0),
+    "start": ("pyruntime.verbs.start", 1, 1),
+    "state": ("pyruntime.verbs.state", 1, 1),
+    "update": ("pyruntime.verbs.update", 1, 1),
+}
+
+# What follows the container's id is not ours to read: the user's command, or the arguments of ps.
+STOP_AT_POSITIONAL = frozenset({"create", "run", "exec", "ps"})
+
+SUMMARIES: dict[str, str] = {
+    "checkpoint": "save a running container to files (not available yet)",
+    "create": "make a container that waits for start",
+    "delete": "remove what is left of a container",
+    "events": "print statistics and events (not available yet)",
+    "exec": "run another process in a container",
+    "explain": "print what create would do, without doing it",
+    "features": "print what this runtime can do, as JSON",
+    "kill": "send a signal to a container's init",
+    "list": "list the containers below the root",
+    "pause": "suspend all processes of a container",
+    "ps": "list the processes of a container",
+    "restore": "bring back a saved container (not available yet)",
+    "resume": "let the processes of a paused container go on",
+    "run": "create and start a container",
+    "spec": "write a config.json to begin with",
+    "start": "run the user's process of a created container",
+    "state": "print the state of a container, as JSON",
+    "update": "change a container's resource limits (not available yet)",
+}

@@ -1,0 +1,58 @@
+"""pyruntime create: make a container and leave it waiting for `start`."""
+
+import os
+
+from pyruntime.store.store import Store
+from pyruntime.verbs.creation import CreateOptions, create_container, prepare
+from pyruntime.verbs.interface import Arguments, GlobalOptions
+from pyruntime.verbs.launching import (
+    LAUNCH_OPTIONS,
+    check_console,
+    listen_descriptors,
+    require_descriptors,
+    step_observer,
+)
+
+USAGE = "[options] <container-id>"
+OPTIONS = LAUNCH_OPTIONS
+
+
+def run(arguments: Arguments, options: GlobalOptions) -> int:
+    create = read_create_options(arguments, options)
+    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
+    if arguments.flag("explain"):
+        from pyruntime.verbs.explain import print_plan
+
+        print_plan(prepared.plan)
+        return 0
+    process = prepared.config.process
+    path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
+    if path:
+        from pyruntime.execute.terminal import connect_console_socket
+
+        create = create.replace(console_fd=connect_console_socket(path))
+    try:
+        create_container(Store(options.root), prepared, create, step_observer(options, prepared.plan))
+    finally:
+        if create.console_fd >= 0:
+            os.close(create.console_fd)
+    return 0
+
+
+def read_create_options(arguments: Arguments, options: GlobalOptions) -> CreateOptions:
+    """The options that `create` and `run` share.
+
+    Raises:
+        UsageError: a descriptor that is to be preserved is not open.
+    """
+    listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
+    require_descriptors(3, listening + preserved)
+    return CreateOptions(
+        config_path=arguments.get("config"),
+        no_pivot=arguments.flag("no-pivot"),
+        no_new_keyring=arguments.flag("no-new-keyring"),
+        cgroup_manager=options.cgroup_manager,
+        listen_fds=listening,
+        preserve_fds=preserved,
+        pid_file=arguments.get("pid-file"),
+    )

@@ -1,0 +1,252 @@
+"""Making a container: what `create` and `run` do, and what is taken back when it fails."""
+
+import os
+import time
+
+from pyruntime.base.errors import ExpectedError, StateError
+from pyruntime.base.record import Record
+from pyruntime.execute import session as places
+from pyruntime.execute.cgroups import (
+    apply_limits,
+    make_cgroups,
+    remove_cgroups,
+    remove_empty_cgroups,
+    signal_all,
+)
+from pyruntime.execute.creator import ParentSteps, launch, with_filter
+from pyruntime.execute.hooks import run_all_hooks, run_hooks
+from pyruntime.execute.session import Session, descriptor_base
+from pyruntime.host.cgroups import read_cgroup_layout
+from pyruntime.host.facts import read_host_facts
+from pyruntime.host.process import start_time
+from pyruntime.plan.facts import HostFacts
+from pyruntime.plan.launch import LaunchPlan, plan_create
+from pyruntime.plan.options import LaunchOptions
+from pyruntime.spec.config import Config, Hooks
+from pyruntime.spec.load import read_config
+from pyruntime.spec.rules import check_rules
+from pyruntime.store.state import ContainerState
+from pyruntime.store.status import CREATING, STOPPED, hook_document
+from pyruntime.store.store import FAILURE, FIFO, Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CreateOptions(Record):
+    """What `create` and `run` may be told.
+
+    `console_fd`: a connected socket that gets the pty's master.  `preserve_fds`: how many descriptors after 2 (and
+    after those of LISTEN_FDS) the container keeps.  `observe`: told of each finished step and its nanoseconds.
+    """
+
+    config_path: str = ""
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    cgroup_manager: str = "cgroupfs"
+    console_fd: int = -1
+    listen_fds: int = 0
+    preserve_fds: int = 0
+    pid_file: str = ""
+
+
+class Prepared(Record):
+    """A container that is planned, but of which nothing exists yet."""
+
+    container_id: str
+    bundle: str
+    config: Config
+    config_text: bytes
+    facts: HostFacts
+    options: LaunchOptions
+    plan: LaunchPlan
+
+
+def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
+    """Read, check and plan; touches nothing.  This is also what `explain` prints.
+
+    Raises:
+        SpecError: the config is wrong.
+    """
+    bundle = os.path.abspath(bundle)
+    config, text = read_config(options.config_path or f"{bundle}/config.json")
+    facts = read_host_facts()
+    check_rules(config)
+    base = descriptor_base(first_private(options))
+    terminal = config.process is not None and config.process.terminal
+    launch_options = LaunchOptions(
+        no_pivot=options.no_pivot,
+        no_new_keyring=options.no_new_keyring,
+        cgroup_manager=options.cgroup_manager,
+        first_private=first_private(options),
+        listen_fds=options.listen_fds,
+        fifo_fd=base + places.FIFO_FD,
+        failure_fd=base + places.FAILURE_FD,
+        console_fd=base + places.CONSOLE_FD if terminal else -1,
+        listener_fd=-1,
+    )
+    plan = plan_create(config, container_id, bundle, facts, read_cgroup_layout(), launch_options)
+    return Prepared(
+        container_id=container_id,
+        bundle=bundle,
+        config=config,
+        config_text=text,
+        facts=facts,
+        options=launch_options,
+        plan=plan,
+    )
+
+
+def first_private(options: CreateOptions) -> int:
+    return 3 + options.listen_fds + options.preserve_fds
+
+
+def create_container(
+    store: Store,
+    prepared: Prepared,
+    options: CreateOptions,
+    observe: "Callable[[int, int], None] | None" = None,
+) -> ContainerState:
+    """Make the container; when this returns it waits for `start`.
+
+    Raises:
+        ExpectedError: something failed.  Then nothing is left: no state, cgroup, mount, process or fifo.
+    """
+    directory = store.reserve(prepared.container_id)
+    creation = _Creation(store, prepared, directory)
+    try:
+        return creation.carry_out(options, observe)
+    except BaseException:
+        creation.undo()
+        raise
+
+
+class _Creation:
+    """One container on its way: what has been made so far, so that it can be taken back."""
+
+    def __init__(self, store: Store, prepared: Prepared, directory: str) -> None:
+        self.store = store
+        self.prepared = prepared
+        self.directory = directory
+        config, plan = prepared.config, prepared.plan
+        hooks = config.hooks or Hooks()
+        self.hooks = hooks
+        rootfs = config.root.path if config.root is not None else ""
+        self.state = ContainerState(
+            oci_version=config.oci_version,
+            id=prepared.container_id,
+            bundle=prepared.bundle,
+            rootfs=os.path.normpath(os.path.join(prepared.bundle, rootfs)),
+            created=timestamp(),
+            owner_uid=prepared.facts.user_id,
+            creating=True,
+            cgroup_directories=plan.cgroup.directories,
+            cgroup_paths=plan.cgroup.paths,
+            annotations=config.annotations,
+            namespaces=plan.namespaces,
+            has_poststart=bool(hooks.poststart),
+            has_poststop=bool(hooks.poststop),
+        )
+
+    def carry_out(
+        self, options: CreateOptions, observe: "Callable[[int, int], None] | None"
+    ) -> ContainerState:
+        plan = self.prepared.plan
+        # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
+        self._save()
+        os.mkfifo(f"{self.directory}/{FIFO}", 0o600)
+        fifo = os.open(f"{self.directory}/{FIFO}", os.O_RDWR | os.O_CLOEXEC)
+        failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
+        if options.console_fd >= 0:
+            descriptors[places.CONSOLE_FD] = options.console_fd
+        operations = plan.operations
+        if plan.filter is not None:
+            from pyruntime.execute.seccomp import compile_filter, filter_flags
+
+            operations = with_filter(
+                operations, compile_filter(plan.filter, f"{self.store.root}/.seccomp"), filter_flags(plan.filter)
+            )
+        try:
+            session = Session(
+                operations, first_private=self.prepared.options.first_private, descriptors=descriptors, observe=observe
+            )
+        finally:
+            os.close(fifo)
+            os.close(failure)
+        steps = ParentSteps(cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready)
+        launch(session, plan, steps, user_id=self.prepared.facts.user_id)
+        if options.pid_file:
+            write_pid_file(options.pid_file, self.state.pid)
+        return self.state
+
+    def _save(self) -> None:
+        self.store.save(self.state, self.prepared.config_text)
+
+    def _make_cgroups(self) -> None:
+        try:
+            make_cgroups(self.prepared.plan.cgroup)
+        except StateError:
+            # Somebody else's cgroup: from here on nothing may signal or remove what is in it.
+            directories = self.state.cgroup_directories
+            self.state = self.state.replace(cgroup_directories=())
+            self._save()
+            remove_empty_cgroups(directories)
+            raise
+
+    def _started(self, pid: int) -> None:
+        self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid))
+        self._save()
+        apply_limits(self.prepared.plan.cgroup)
+
+    def _run_hooks(self, pid: int) -> None:
+        if self.hooks.prestart or self.hooks.create_runtime:
+            document = hook_document(self.state, CREATING, pid)
+            run_hooks(self.hooks.prestart, name="prestart", state=document, bundle=self.prepared.bundle)
+            run_hooks(self.hooks.create_runtime, name="createRuntime", state=document, bundle=self.prepared.bundle)
+
+    def _ready(self, pid: int) -> None:
+        self.state = self.state.replace(creating=False)
+        self._save()
+
+    def undo(self) -> None:
+        """Take everything back; the processes of the launch are dead already."""
+        directories = self.state.cgroup_directories
+        try:
+            if self.state.pid and not self.state.has_own_pid_namespace:
+                # Without a pid namespace of its own nothing died with the init.
+                signal_all(directories, 9)
+            if self.state.pid or any(os.path.isdir(directory) for directory in directories):
+                self._remove_cgroups()
+        finally:
+            self.store.remove(self.state.id)
+        if self.hooks.poststop and self.state.pid:
+            document = hook_document(self.state, STOPPED, 0)
+            run_all_hooks(self.hooks.poststop, name="poststop", state=document, bundle=self.prepared.bundle)
+
+    def _remove_cgroups(self) -> None:
+        try:
+            remove_cgroups(self.state.cgroup_directories)
+        except ExpectedError:
+            # The reason of the failure counts more than a cgroup that somebody else sits in.
+            return
+
+
+def timestamp() -> str:
+    """Now, as RFC 3339 in UTC with nanoseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Digits and nothing else, appearing at once: its readers take every byte for a digit."""
+    temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(descriptor, str(pid).encode())
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+
+

@@ -1,0 +1,204 @@
+"""pyruntime exec: one more process in a running container."""
+
+import os
+
+from pyruntime.base.decode import decode
+from pyruntime.base.errors import SpecError, StateError, UsageError
+from pyruntime.base.jsonio import loads
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.execute import session as places
+from pyruntime.execute.creator import ParentSteps, launch, with_filter
+from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
+from pyruntime.execute.session import Session, descriptor_base
+from pyruntime.host.facts import read_host_facts
+from pyruntime.host.process import open_process
+from pyruntime.plan.cgroup import CgroupPlan
+from pyruntime.plan.launch import plan_exec
+from pyruntime.plan.options import LaunchOptions
+from pyruntime.spec.config import Capabilities, Config, Process, User
+from pyruntime.spec.load import decode_config
+from pyruntime.spec.rules import check_rules
+from pyruntime.store.state import ContainerState
+from pyruntime.store.status import PAUSED, STOPPED, status_of
+from pyruntime.store.store import Store
+from pyruntime.verbs.creation import write_pid_file
+from pyruntime.verbs.launching import check_console, listen_descriptors, require_descriptors, step_observer
+
+USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
+OPTIONS = (
+    Option(names=("console-socket",), value=True, metavar="PATH", help="send the terminal's master over this socket"),
+    Option(names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True),
+    Option(names=("cwd",), value=True, metavar="DIR", help="working directory in the container"),
+    Option(names=("env", "e"), value=True, metavar="NAME=VALUE", help="add to the environment", repeat=True),
+    Option(names=("tty", "t"), help="allocate a terminal"),
+    Option(names=("user", "u"), value=True, metavar="UID[:GID]", help="run as this user"),
+    Option(names=("additional-gids", "g"), value=True, metavar="GID", help="add a supplementary group", repeat=True),
+    Option(names=("process", "p"), value=True, metavar="FILE", help="process.json instead of the command line"),
+    Option(names=("detach", "d"), help="return once the process runs"),
+    Option(names=("pid-file",), value=True, metavar="FILE", help="write the pid of the process there"),
+    Option(names=("process-label",), value=True, metavar="LABEL", help="SELinux label"),
+    Option(names=("apparmor",), value=True, metavar="PROFILE", help="AppArmor profile"),
+    Option(names=("no-new-privs",), help="set no_new_privs"),
+    Option(names=("cap", "c"), value=True, metavar="CAP", help="add a capability", repeat=True),
+    Option(names=("preserve-fds",), value=True, metavar="N", help="keep N descriptors after the standard streams open"),
+    Option(names=("cgroup",), value=True, metavar="PATH", help="not available in this version", repeat=True, hidden=True),
+    Option(names=("ignore-paused",), help="do not refuse a paused container"),
+)
+
+
+def run(arguments: Arguments, options: GlobalOptions) -> int:
+    container_id = arguments.positional[0]
+    store = Store(options.root)
+    state, config_text = store.load(container_id), store.load_config_text(container_id)
+    status = status_of(state, store.directory(container_id))
+    if status == STOPPED:
+        raise StateError("cannot exec in a stopped container", where=container_id)
+    if status == PAUSED and not arguments.flag("ignore-paused"):
+        raise StateError(
+            "cannot exec in a paused container (use --ignore-paused to override)", where=container_id
+        )
+    if arguments.all("cgroup"):
+        raise UsageError("--cgroup is not available in this version", hint="leave it out")
+    config = decode_config(config_text)
+    process = _process(arguments, config)
+    check_rules(config.replace(process=process))
+    return _Execution(arguments, options, state, config, process).carry_out()
+
+
+def _process(arguments: Arguments, config: Config) -> Process:
+    """The process asked for: a file as it is, or the container's own with what the command line says."""
+    path = arguments.get("process")
+    if path:
+        with open(path, "rb") as file:
+            return decode(Process, loads(file.read(), where=path))
+    base = config.process
+    if base is None:
+        raise SpecError("config has no process", where="/process", hint="use --process")
+    words = arguments.positional[1:]
+    if not words:
+        raise UsageError("process args cannot be empty", hint="name the command after the container's id")
+    return base.replace(
+        args=tuple(words),
+        env=base.env + arguments.all("env"),
+        cwd=arguments.get("cwd") or base.cwd,
+        terminal=arguments.flag("tty"),
+        user=_user(arguments, base.user),
+        apparmor_profile=arguments.get("apparmor") or base.apparmor_profile,
+        selinux_label=arguments.get("process-label") or base.selinux_label,
+        no_new_privileges=base.no_new_privileges or arguments.flag("no-new-privs"),
+        capabilities=_with_capabilities(base.capabilities, arguments.all("cap")),
+    )
+
+
+def _user(arguments: Arguments, base: User) -> User:
+    """The user from --user UID[:GID]: numbers and nothing else (CVE-2016-3697, CVE-2026-30892)."""
+    text = arguments.get("user")
+    groups = tuple(_number(group, "additional-gids") for group in arguments.all("additional-gids"))
+    if not text:
+        return base.replace(additional_gids=base.additional_gids + groups) if groups else base
+    uid, colon, gid = text.partition(":")
+    return base.replace(
+        uid=_number(uid, "user"),
+        gid=_number(gid, "user") if colon else base.gid,
+        additional_gids=base.additional_gids + groups,
+    )
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 32:
+        raise UsageError(f'invalid value "{text}" for flag -{option}', hint="write ids as decimal numbers")
+    return int(text)
+
+
+def _with_capabilities(base: Capabilities | None, names: tuple[str, ...]) -> Capabilities | None:
+    """--cap adds to bounding, effective and permitted; never to inheritable by itself (CVE-2022-29162)."""
+    if not names:
+        return base
+    sets = base or Capabilities()
+    return sets.replace(
+        bounding=sets.bounding + names, effective=sets.effective + names, permitted=sets.permitted + names
+    )
+
+
+class _Execution:
+    """One process on its way into a container."""
+
+    def __init__(
+        self, arguments: Arguments, options: GlobalOptions, state: ContainerState, config: Config, process: Process
+    ) -> None:
+        self.arguments = arguments
+        self.options = options
+        self.state = state
+        self.config = config
+        self.process = process
+        self.detached = arguments.flag("detach")
+
+    def carry_out(self) -> int:
+        path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)
+        ours = theirs = -1
+        if self.process.terminal:
+            from pyruntime.execute.terminal import connect_console_socket, console_pair
+
+            ours, theirs = (-1, connect_console_socket(path)) if path else console_pair()
+        if self.detached:
+            self._launch(theirs)
+            return 0
+        signals = SignalForwarding()
+        try:
+            pid = self._launch(theirs)
+            master = -1
+            if ours >= 0:
+                from pyruntime.execute.terminal import receive_master
+
+                os.close(theirs)
+                master = receive_master(ours)
+            return wait_in_foreground(pid, signals, master=master)
+        finally:
+            signals.close()
+
+    def _launch(self, console: int) -> int:
+        """Start the process; returns its pid once it has been executed."""
+        state, arguments = self.state, self.arguments
+        listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
+        require_descriptors(3, listening + preserved)
+        first = 3 + listening + preserved
+        base = descriptor_base(first)
+        try:
+            pidfd = open_process(state.pid, state.pid_start_time)
+        except ProcessLookupError:
+            raise StateError("cannot exec in a stopped container", where=state.id) from None
+        options = LaunchOptions(
+            first_private=first,
+            listen_fds=listening,
+            console_fd=base + places.CONSOLE_FD if console >= 0 else -1,
+            init_fd=base + places.INIT_FD,
+        )
+        facts = read_host_facts()
+        plan = plan_exec(self.config, self.process, state.id, state.namespaces, facts, _cgroup(state), options)
+        operations = plan.operations
+        if plan.filter is not None:
+            from pyruntime.execute.seccomp import compile_filter, filter_flags
+
+            program = compile_filter(plan.filter, f"{self.options.root}/.seccomp")
+            operations = with_filter(operations, program, filter_flags(plan.filter))
+        descriptors = {places.INIT_FD: pidfd}
+        if console >= 0:
+            descriptors[places.CONSOLE_FD] = console
+        session = Session(
+            operations, first_private=first, descriptors=descriptors, observe=step_observer(self.options, plan)
+        )
+        os.close(pidfd)
+        pid = launch(session, plan, ParentSteps(), user_id=facts.user_id)
+        if arguments.get("pid-file"):
+            write_pid_file(arguments.get("pid-file"), pid)
+        return pid
+
+
+def _cgroup(state: ContainerState) -> CgroupPlan:
+    """Into the container's cgroups, without making any."""
+    return CgroupPlan(
+        join_files=tuple(
+            dict.fromkeys(f"{path}/tasks" for controller, path in state.cgroup_paths.items() if controller)
+        ),
+        clone_directory=state.cgroup_paths.get("", ""),
+    )

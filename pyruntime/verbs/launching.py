@@ -1,0 +1,78 @@
+"""What create, run and exec share of the command line: descriptors and the console."""
+
+import os
+
+from pyruntime.base.errors import UsageError
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.plan.launch import LaunchPlan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LAUNCH_OPTIONS = (
+    Option(names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"),
+    Option(names=("config", "f"), value=True, metavar="FILE", help="config.json (default: that of the bundle)"),
+    Option(names=("console-socket",), value=True, metavar="PATH", help="send the terminal's master over this socket"),
+    Option(names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True),
+    Option(names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"),
+    Option(names=("no-pivot",), help="move the root instead of pivot_root (for an initramfs)"),
+    Option(names=("no-new-keyring",), help="keep the caller's session keyring"),
+    Option(names=("preserve-fds",), value=True, metavar="N", help="keep N descriptors after the standard streams open"),
+    Option(names=("explain",), help="print the plan and do nothing"),
+)
+
+
+def listen_descriptors() -> int:
+    """How many descriptors socket activation passes to this process (sd_listen_fds(3))."""
+    count = os.environ.get("LISTEN_FDS", "")
+    owner = os.environ.get("LISTEN_PID", "")
+    if not count.isdigit() or (owner and owner != str(os.getpid())):
+        return 0
+    return int(count)
+
+
+def require_descriptors(first: int, count: int) -> None:
+    """Refuse to keep descriptors that are not open.
+
+    Raises:
+        UsageError: one of them is closed.
+    """
+    for descriptor in range(first, first + count):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            hint = "open it before, or lower --preserve-fds"
+            raise UsageError(f"file descriptor {descriptor} to be preserved is not open", hint=hint) from None
+
+
+def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> str:
+    """The console socket's path, or "" for none.
+
+    Raises:
+        UsageError: terminal, socket and detaching do not fit together.
+    """
+    path = arguments.get("console-socket")
+    if arguments.get("pidfd-socket"):
+        raise UsageError("--pidfd-socket is not available in this version", hint="use --pid-file")
+    if terminal and detached and not path:
+        hint = "name one with --console-socket, or set process.terminal to false"
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket", hint=hint)
+    if path and not (terminal and detached):
+        hint = "leave --console-socket out, or set process.terminal to true and detach"
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty", hint=hint)
+    return path
+
+
+def step_observer(options: GlobalOptions, plan: LaunchPlan) -> "Callable[[int, int], None] | None":
+    """Under --debug: prints each step as it ends, in the words of `explain`, with its duration."""
+    if not options.debug:
+        return None
+    steps = plan.operations
+
+    def observe(step: int, nanoseconds: int) -> None:
+        operation = steps[step - 1]
+        origin = f"  {operation.origin}" if operation.origin else ""
+        options.trace(f"step {step}/{len(steps)} {nanoseconds / 1e6:.2f} ms  {operation.describe()}{origin}")
+
+    return observe

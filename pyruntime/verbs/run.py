@@ -1,0 +1,83 @@
+"""pyruntime run: create, start, and in the foreground wait and delete."""
+
+import os
+
+from pyruntime.store.store import Store
+from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.verbs.create import read_create_options
+from pyruntime.verbs.creation import create_container, prepare
+from pyruntime.verbs.delete import delete_container
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.launching import LAUNCH_OPTIONS, check_console, step_observer
+from pyruntime.verbs.start import start_container
+
+USAGE = "[options] <container-id>"
+OPTIONS = (
+    *LAUNCH_OPTIONS,
+    Option(names=("detach", "d"), help="return once the container runs"),
+    Option(names=("keep",), help="do not delete the container when it has ended"),
+    Option(names=("no-subreaper",), help="do not become the parent of orphaned processes"),
+)
+_NEW_PID = 0x20000000
+
+
+def run(arguments: Arguments, options: GlobalOptions) -> int:
+    container_id, detached = arguments.positional[0], arguments.flag("detach")
+    create = read_create_options(arguments, options)
+    prepared = prepare(arguments.get("bundle", "."), container_id, create)
+    store = Store(options.root)
+    if arguments.flag("explain"):
+        from pyruntime.verbs.explain import print_plan
+
+        print_plan(prepared.plan)
+        return 0
+    process = prepared.config.process
+    terminal = process is not None and process.terminal
+    path = check_console(arguments, terminal=terminal, detached=detached)
+    ours = theirs = -1
+    if terminal:
+        from pyruntime.execute.terminal import connect_console_socket, console_pair
+
+        ours, theirs = (-1, connect_console_socket(path)) if path else console_pair()
+    observe = step_observer(options, prepared.plan)
+    create = create.replace(console_fd=theirs)
+    if detached:
+        create_container(store, prepared, create, observe)
+        _start_or_delete(store, container_id)
+        return 0
+    # With a pid namespace of its own every orphan of the container goes to its init.
+    if not prepared.plan.namespaces & _NEW_PID and not arguments.flag("no-subreaper"):
+        become_subreaper()
+    signals = SignalForwarding()
+    try:
+        state = create_container(store, prepared, create, observe)
+        _start_or_delete(store, container_id)
+        code = wait_in_foreground(state.pid, signals, master=_master(ours, theirs))
+    finally:
+        signals.close()
+    if not arguments.flag("keep"):
+        delete_container(store, container_id, force=True)
+    return code
+
+
+def _master(ours: int, theirs: int) -> int:
+    """The master of the container's pty, or -1 if it has none."""
+    if ours < 0:
+        return -1
+    from pyruntime.execute.terminal import receive_master
+
+    os.close(theirs)
+    try:
+        return receive_master(ours)
+    finally:
+        os.close(ours)
+
+
+def _start_or_delete(store: Store, container_id: str) -> None:
+    try:
+        start_container(store, container_id)
+    except BaseException:
+        delete_container(store, container_id, force=True)
+        raise
+
+
