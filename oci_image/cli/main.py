@@ -1,0 +1,92 @@
+"""The command line of oci-image.
+
+Exit codes: 0 done, 1 expected failure, 2 bad command line, 70 bug, 128+n stopped by signal n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from oci_image.cli.output import Output
+from oci_image.verbs import unpack
+from pyruntime.base.errors import ExpectedError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+
+VERBS: dict[str, ModuleType] = {"unpack": unpack}
+
+
+class _StoppedError(BaseException):
+    """A signal asked the program to end; not an Exception, so that nothing takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; the exit code."""
+    arguments = _parser().parse_args(argv)
+    output = Output(as_json=arguments.json, quiet=arguments.quiet)
+    before = {
+        number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        code: int = VERBS[arguments.verb].run(arguments, output)
+    except ExpectedError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        output.error(f"{arguments.verb}: {error}", error.hint)
+        return 2 if isinstance(error, UsageError) else error.exit_code
+    except _StoppedError as stopped:
+        output.error(f"{arguments.verb}: stopped by signal {signal.Signals(stopped.number).name}", "")
+        return 128 + stopped.number
+    except Exception:  # a bug, whatever it is
+        traceback.print_exc()
+        output.error(f"{arguments.verb}: this is a bug in oci-image", "please report it with the lines above")
+        return 70
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    # The first signal starts the clean-up, which the next ones must not cut short.
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise _StoppedError(number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="print a traceback with an error")
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    common.add_argument("--quiet", "-q", action="store_true", help="print no result")
+    parser = argparse.ArgumentParser(
+        prog="oci-image",
+        description="Tool for OCI images.",
+        epilog="oci-image VERB --help shows a verb's options.",
+    )
+    parser.add_argument("--version", action="version", version="oci-image 0.1")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(
+            name,
+            parents=[common],
+            help=module.SUMMARY,
+            description=module.DESCRIPTION,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(verb)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

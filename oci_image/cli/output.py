@@ -1,0 +1,32 @@
+"""What verbs write with, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+class Output:
+    """Results go to stdout, warnings and errors to stderr."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+
+    def result(self, text: str, value: dict[str, Any]) -> None:
+        """The verb's result, as a sentence and as data."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(value) + "\n")
+        elif not self._quiet:
+            sys.stdout.write(text + "\n")
+
+    def warn(self, text: str) -> None:
+        """Something was done differently than asked."""
+        sys.stderr.write(f"oci-image: warning: {text}\n")
+
+    def error(self, text: str, hint: str) -> None:
+        """Why the verb failed."""
+        sys.stderr.write(f"oci-image: {text}\n")
+        if hint:
+            sys.stderr.write(f"  hint: {hint}\n")

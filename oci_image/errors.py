@@ -1,0 +1,16 @@
+"""Failures that have to do with images; the tree they belong to is drawn in pyruntime/base/errors.py.
+
+ExpectedError
+    ImageError          the image asks for something wrong, or something that is not supported
+        IntegrityError  bytes do not match the size, digest or diff ID that was promised for them
+"""
+
+from pyruntime.base.errors import ExpectedError
+
+
+class ImageError(ExpectedError):
+    """The image is malformed or hostile; `where` is the digest, file or layer entry at fault."""
+
+
+class IntegrityError(ImageError):
+    """Content differs from what its descriptor or the image's config promised."""

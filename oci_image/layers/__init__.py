@@ -1,0 +1,1 @@
+"""From a layer blob to files below one root directory."""

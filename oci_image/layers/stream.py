@@ -1,0 +1,76 @@
+"""The plain tar bytes of a layer, as the tar reader takes them: pieces in, exact amounts out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from oci_image.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class PieceSource(Protocol):
+    """Whatever yields the plain bytes piece by piece; b"" at the end."""
+
+    def read_piece(self) -> bytes: ...
+
+
+class PlainStream:
+    """Exact reads over pieces; file data is handed on as views, without copying."""
+
+    __slots__ = ("_piece", "_position", "_source")
+
+    def __init__(self, source: PieceSource) -> None:
+        self._source = source
+        self._piece = b""
+        self._position = 0
+
+    def take(self, size: int) -> bytes:
+        """Exactly `size` bytes; ImageError if the stream ends before."""
+        data = self.take_up_to(size)
+        if len(data) != size:
+            raise ImageError("layer ends in the middle of an entry")
+        return data
+
+    def take_up_to(self, size: int) -> bytes:
+        """`size` bytes, fewer only at the end of the stream."""
+        position = self._position
+        end = position + size
+        if end <= len(self._piece):
+            self._position = end
+            return self._piece[position:end]
+        return b"".join(bytes(view) for view in self._views(size))
+
+    def views(self, size: int) -> Iterator[memoryview]:
+        """Exactly `size` bytes as views of the pieces; ImageError if the stream ends before."""
+        remaining = size
+        for view in self._views(size):
+            remaining -= len(view)
+            yield view
+        if remaining:
+            raise ImageError("layer ends in the middle of a file")
+
+    def skip(self, size: int) -> int:
+        """Pass over `size` bytes; the number passed, fewer only at the end of the stream."""
+        return sum(len(view) for view in self._views(size))
+
+    def drain(self) -> None:
+        """Read everything that is left."""
+        self._piece = b""
+        self._position = 0
+        while self._source.read_piece():
+            pass
+
+    def _views(self, size: int) -> Iterator[memoryview]:
+        while size:
+            if self._position == len(self._piece):
+                self._piece = self._source.read_piece()
+                self._position = 0
+                if not self._piece:
+                    return
+            start = self._position
+            end = min(start + size, len(self._piece))
+            self._position = end
+            size -= end - start
+            yield memoryview(self._piece)[start:end]

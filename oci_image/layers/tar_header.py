@@ -1,0 +1,122 @@
+"""One tar header block: numbers, names and the checksum, for v7, ustar, pax and GNU archives.
+
+Everything is bytes: names need not be UTF-8.
+
+Source: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+"""
+
+from __future__ import annotations
+
+import struct
+
+from oci_image.errors import ImageError
+
+BLOCK = 512
+GNU_MAGIC = b"ustar  \0"
+NANOSECONDS = 1_000_000_000
+
+_FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
+_MAX_ID = (1 << 32) - 2  # 2^32-1 means "leave it" to chown
+_MAX_TIME = 1 << 40  # seconds either way, 35,000 years; the kernel clamps to what the file system holds
+
+
+class Entry:
+    """One entry of an archive, extended headers already merged in.
+
+    `size` counts the bytes that follow in the archive; `file_size` is the file's apparent size, which
+    differs for sparse files only, whose data `segments` place as (offset, length).
+    """
+
+    __slots__ = (
+        "access_time", "device_major", "device_minor", "file_size", "gid", "kind", "link_name", "mode",
+        "modification_time", "name", "segments", "size", "uid", "xattrs",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.name = b""
+        self.kind = b"0"
+        self.mode = 0
+        self.uid = 0
+        self.gid = 0
+        self.size = 0
+        self.file_size = 0
+        self.modification_time = 0  # nanoseconds since 1970
+        self.access_time: int | None = None
+        self.link_name = b""
+        self.device_major = 0
+        self.device_minor = 0
+        self.xattrs: dict[bytes, bytes] = {}
+        self.segments: list[tuple[int, int]] | None = None
+
+
+def parse_header(block: bytes) -> tuple[Entry, bytes]:
+    """The entry that a block describes by itself, and the block's magic field of 8 bytes."""
+    (name, mode, uid, gid, size, time, checksum, kind, link_name, magic, _, _, major, minor, prefix, _) = (
+        _FIELDS.unpack(block)
+    )
+    _check_sum(block, checksum)
+    entry = Entry()
+    name = name.partition(b"\0")[0]
+    # In GNU archives the bytes of the prefix hold times and the sparse map.
+    if magic[:6] == b"ustar\0" and prefix[0]:
+        name = prefix.partition(b"\0")[0] + b"/" + name
+    entry.name = name
+    entry.kind = kind
+    entry.mode = parse_number(mode, "mode") & 0o7777
+    entry.uid = parse_number(uid, "uid")
+    entry.gid = parse_number(gid, "gid")
+    entry.size = entry.file_size = parse_number(size, "size")
+    entry.modification_time = clamp_time(parse_number(time, "mtime", negative=True) * NANOSECONDS)
+    entry.link_name = link_name.partition(b"\0")[0]
+    if kind in b"34":
+        entry.device_major = parse_number(major, "devmajor")
+        entry.device_minor = parse_number(minor, "devminor")
+    return entry, magic
+
+
+def parse_number(field: bytes, name: str, *, negative: bool = False) -> int:
+    """An octal number padded with spaces and zeros, or a big-endian binary one marked by its first byte."""
+    first = field[0]
+    if first & 0x80:
+        value = int.from_bytes(field, "big", signed=False)
+        bits = 8 * len(field)
+        value -= 1 << bits if first == 0xFF else 1 << (bits - 1)
+        if first not in (0x80, 0xFF) or (value < 0 and not negative) or abs(value) >= 1 << 63:
+            raise ImageError(f"{name} is out of range: {field!r}")
+        return value
+    digits = field.partition(b"\0")[0].strip(b" ")
+    if not digits:
+        return 0
+    if not digits.isdigit():  # int() would take signs and underscores
+        raise ImageError(f"{name} is not a number: {field!r}")
+    try:
+        return int(digits, 8)
+    except ValueError:
+        raise ImageError(f"{name} is not an octal number: {field!r}") from None
+
+
+def check_ranges(entry: Entry) -> None:
+    """Refuse owners that chown would misunderstand."""
+    if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
+        raise ImageError(
+            f"owner {entry.uid}:{entry.gid} is out of range", hint=f"the highest id is {_MAX_ID}"
+        )
+
+
+def clamp_time(nanoseconds: int) -> int:
+    """The time, moved into the range that every kernel call takes."""
+    limit = _MAX_TIME * NANOSECONDS
+    return max(-limit, min(limit, nanoseconds))
+
+
+def _check_sum(block: bytes, field: bytes) -> None:
+    stored = parse_number(field, "checksum")
+    own = block[148:156]
+    if sum(block) - sum(own) + 256 == stored:
+        return
+    # Very old writers summed signed bytes.
+    signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:])
+    if signed + 256 != stored:
+        raise ImageError(
+            "header checksum is wrong", hint="the layer is not a tar archive, or is damaged here"
+        )

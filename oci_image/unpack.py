@@ -1,0 +1,275 @@
+"""Making a runtime bundle of an image: the whole of it, or nothing.
+
+The bundle grows in a hidden directory beside its final name, closed to everybody else because of the
+set-id programs and devices in it, and gets its name when everything has been verified.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oci_image.accounts import resolve_user
+from oci_image.bundle import make_runtime_config
+from oci_image.errors import ImageError, IntegrityError
+from oci_image.layers.apply import LayerApplier
+from oci_image.layers.limits import Limits
+from oci_image.layers.metadata import MetadataWriter, Ownership
+from oci_image.layers.openat2 import rename_without_replacing
+from oci_image.layers.ownership import IdMap, IdRange
+from oci_image.layers.pipeline import LayerPipeline
+from oci_image.layers.removal import remove_tree
+from oci_image.layers.rootdir import RootDirectory
+from oci_image.layers.stream import PlainStream
+from oci_image.model.image_config import ImageConfig, decode_image_config
+from oci_image.model.manifest import Manifest, decode_manifest
+from oci_image.model.media_types import LAYERS, essence
+from oci_image.model.platform import Platform, host_platform
+from oci_image.store.layout import Layout
+from pyruntime.base.errors import ExpectedError, HostError, errno_text
+
+if TYPE_CHECKING:
+    from oci_image.model.descriptor import Descriptor
+    from oci_image.model.reference import Reference
+
+BUNDLE_FILE = "oci-image.json"
+_BUNDLE_VERSION = 1
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackOptions:
+    """How to unpack.
+
+    Without maps ids stay what they are.  With maps, or `rootless`, config.json asks for a user
+    namespace with the same maps.  `rootless` gives all files to the caller and notes other owners in the
+    attribute user.rootlesscontainers, devices become empty files.
+    """
+
+    platform: Platform | None = None  # None: this machine's
+    uid_map: IdMap = IdMap()
+    gid_map: IdMap = IdMap()
+    rootless: bool = False
+    keep_dirlinks: bool = False
+    terminal: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedBundle:
+    """A finished bundle: its path, the chain of descriptors down to the manifest, and what was not kept."""
+
+    path: str
+    chain: tuple[Descriptor, ...]
+    image: ImageConfig
+    notices: tuple[str, ...] = ()
+
+
+def unpack_image(layout: str, reference: Reference, bundle: str, options: UnpackOptions) -> UnpackedBundle:
+    """Unpack the image `reference` of the OCI layout directory `layout` into the new directory `bundle`.
+
+    While it runs the process's umask is 0.  Whatever is raised, nothing is left under the name `bundle`
+    nor beside it.
+
+    Raises: ImageError, IntegrityError, HostError.
+    """
+    if os.geteuid() != 0 and not options.rootless:
+        raise HostError(
+            "unpacking with owners needs root", hint="use --rootless to give up owners and devices"
+        )
+    parent_path, name = os.path.split(os.path.abspath(bundle))
+    with Layout(layout) as images:
+        chain = images.resolve(reference, options.platform or host_platform())
+        manifest_text = str(chain[-1].digest)
+        manifest = decode_manifest(images.read_document(chain[-1]), where=manifest_text)
+        image = decode_image_config(images.read_document(manifest.config), where=str(manifest.config.digest))
+        _check_layers(manifest, image, options.limits)
+        parent_fd = _open_parent(parent_path, name)
+        old_umask = os.umask(0)
+        try:
+            notices = _make_bundle(images, chain, manifest, image, parent_fd, name, options)
+        finally:
+            os.umask(old_umask)
+            os.close(parent_fd)
+    return UnpackedBundle(os.path.join(parent_path, name), chain, image, notices)
+
+
+def _check_layers(manifest: Manifest, image: ImageConfig, limits: Limits) -> None:
+    if len(manifest.layers) != len(image.diff_ids):
+        raise ImageError(
+            f"manifest has {len(manifest.layers)} layers, its config {len(image.diff_ids)} diff IDs",
+            where=str(manifest.config.digest),
+        )
+    if len(manifest.layers) > limits.layers:
+        raise ImageError(f"image has {len(manifest.layers)} layers, more than {limits.layers}")
+    for layer in manifest.layers:
+        if essence(layer.media_type) not in LAYERS:
+            hint = "encrypted layers and lazy formats cannot be unpacked"
+            raise ImageError(
+                f"unknown layer media type {layer.media_type!r}", where=str(layer.digest), hint=hint
+            )
+
+
+def _open_parent(parent_path: str, name: str) -> int:
+    try:
+        parent_fd = os.open(parent_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        what = f"cannot open the bundle's parent directory: {errno_text(error.errno or 0)}"
+        raise ImageError(what, where=parent_path) from None
+    try:
+        os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return parent_fd
+    os.close(parent_fd)
+    raise _exists(os.path.join(parent_path, name))
+
+
+def _exists(path: str) -> ImageError:
+    return ImageError("bundle already exists", where=path, hint="choose another directory or remove it first")
+
+
+def _make_bundle(
+    images: Layout,
+    chain: tuple[Descriptor, ...],
+    manifest: Manifest,
+    image: ImageConfig,
+    parent_fd: int,
+    name: str,
+    options: UnpackOptions,
+) -> tuple[str, ...]:
+    partial = f".{name[:200]}.partial-{secrets.token_hex(4)}"
+    made = False
+    try:
+        os.mkdir(partial, 0o700, dir_fd=parent_fd)
+        made = True
+        bundle_fd = os.open(partial, _DIRECTORY, dir_fd=parent_fd)
+        try:
+            notices = _fill_bundle(images, chain, manifest, image, bundle_fd, options)
+        finally:
+            os.close(bundle_fd)
+        try:
+            rename_without_replacing(parent_fd, partial, name)
+        except FileExistsError:
+            raise _exists(name) from None
+    except BaseException as error:
+        if made:
+            remove_tree(parent_fd, os.fsencode(partial), device=os.fstat(parent_fd).st_dev)
+        if isinstance(error, OSError):
+            raise ImageError(f"cannot make the bundle: {errno_text(error.errno or 0)}", where=name) from error
+        raise
+    return notices
+
+
+def _fill_bundle(
+    images: Layout,
+    chain: tuple[Descriptor, ...],
+    manifest: Manifest,
+    image: ImageConfig,
+    bundle_fd: int,
+    options: UnpackOptions,
+) -> tuple[str, ...]:
+    options = _with_rootless_maps(options)
+    root_fd = _make_root(bundle_fd)
+    try:
+        root = RootDirectory(root_fd)
+        ownership = Ownership(options.uid_map, options.gid_map, options.rootless)
+        metadata = MetadataWriter(ownership)
+        applier = LayerApplier(root, metadata, options.limits, keep_links=options.keep_dirlinks)
+        try:
+            for position, layer in enumerate(manifest.layers):
+                _apply_layer(images, layer, image, position, applier, options.limits)
+            applier.finish()
+            user = resolve_user(image.user, root)
+        finally:
+            root.close()
+    finally:
+        os.close(root_fd)
+    config = make_runtime_config(
+        image,
+        user,
+        user_namespace=bool(options.rootless or options.uid_map.ranges or options.gid_map.ranges),
+        uid_map=options.uid_map,
+        gid_map=options.gid_map,
+        terminal=options.terminal,
+    )
+    _write_json(bundle_fd, "config.json", config)
+    _write_json(bundle_fd, BUNDLE_FILE, _bundle_record(chain, options))
+    return tuple(metadata.notices.values())
+
+
+def _with_rootless_maps(options: UnpackOptions) -> UnpackOptions:
+    """Rootless without maps means: the caller is root in the container, and there is nobody else."""
+    if not options.rootless:
+        return options
+    uid_map = options.uid_map if options.uid_map.ranges else IdMap((IdRange(0, os.geteuid(), 1),))
+    gid_map = options.gid_map if options.gid_map.ranges else IdMap((IdRange(0, os.getegid(), 1),))
+    return UnpackOptions(
+        platform=options.platform, uid_map=uid_map, gid_map=gid_map, rootless=True,
+        keep_dirlinks=options.keep_dirlinks, terminal=options.terminal, limits=options.limits,
+    )  # fmt: skip
+
+
+def _make_root(bundle_fd: int) -> int:
+    """Make rootfs/ and return its descriptor, freed of what it may inherit from its surroundings."""
+    os.fchmod(bundle_fd, 0o700)
+    os.mkdir("rootfs", 0o700, dir_fd=bundle_fd)
+    fd = os.open("rootfs", _DIRECTORY, dir_fd=bundle_fd)
+    # A set-gid parent would hand its group to every file, a default ACL would change every mode.
+    os.fchown(fd, os.geteuid(), os.getegid())
+    os.fchmod(fd, 0o700)
+    for name in ("system.posix_acl_default", "system.posix_acl_access"):
+        try:
+            os.removexattr(fd, name)
+        except OSError:
+            continue
+    return fd
+
+
+def _apply_layer(
+    images: Layout,
+    layer: Descriptor,
+    image: ImageConfig,
+    position: int,
+    applier: LayerApplier,
+    limits: Limits,
+) -> None:
+    """Apply one layer; errors name it."""
+    named = f"layer {position + 1} of {len(image.diff_ids)}, {layer.digest}"
+    try:
+        pipeline = LayerPipeline(images.open_blob(layer), layer.size, image.diff_ids[position], limits)
+        try:
+            try:
+                applier.apply(PlainStream(pipeline))
+                pipeline.finish()
+            except IntegrityError:
+                raise
+            except ImageError:
+                pipeline.check_blob()
+                raise
+        finally:
+            pipeline.close()
+    except ExpectedError as error:
+        where = f"{named}: {error.where}" if error.where and error.where != str(layer.digest) else named
+        raise type(error)(error.what, where=where, hint=error.hint) from error
+
+
+def _bundle_record(chain: tuple[Descriptor, ...], options: UnpackOptions) -> dict[str, Any]:
+    """What later verbs need to know of the bundle's origin."""
+    return {
+        "version": _BUNDLE_VERSION,
+        "descriptors": [descriptor.to_json() for descriptor in chain],
+        "uidMappings": [span.to_json() for span in options.uid_map.ranges],
+        "gidMappings": [span.to_json() for span in options.gid_map.ranges],
+        "rootless": options.rootless,
+    }
+
+
+def _write_json(bundle_fd: int, name: str, value: dict[str, Any]) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, 0o644, dir_fd=bundle_fd)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")

@@ -1,0 +1,83 @@
+"""oci-image unpack: an image of a layout becomes a runtime bundle."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from oci_image.layers.ownership import IdMap, parse_id_range
+from oci_image.model.platform import parse_platform
+from oci_image.model.reference import parse_image_name
+from oci_image.unpack import UnpackOptions, unpack_image
+
+if TYPE_CHECKING:
+    from oci_image.cli.output import Output
+
+SUMMARY = "unpack an image into a new runtime bundle"
+DESCRIPTION = """\
+Unpack an image into a new bundle: a directory with rootfs/, config.json and oci-image.json, as
+runtimes take it.  Size, digest and diff ID of every layer are verified; if anything is wrong, or the
+command is interrupted, nothing is left behind."""
+EXAMPLES = """\
+examples:
+  oci-image unpack --image busybox:latest /run/bundle
+  oci-image unpack --image ./layout@sha256:0123...cdef bundle
+  oci-image unpack --image alpine:3.20 --platform linux/arm64 bundle
+  oci-image unpack --rootless --image busybox bundle
+  oci-image unpack --uid-map 0:100000:65536 --gid-map 0:100000:65536 --image busybox bundle"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument(
+        "--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image, in an OCI layout directory"
+    )
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
+    )
+    parser.add_argument(
+        "--uid-map",
+        action="append",
+        default=[],
+        metavar="CONTAINER:HOST:SIZE",
+        help="map user ids; may be repeated",
+    )
+    parser.add_argument(
+        "--gid-map",
+        action="append",
+        default=[],
+        metavar="CONTAINER:HOST:SIZE",
+        help="map group ids; may be repeated",
+    )
+    parser.add_argument(
+        "--rootless", action="store_true", help="give all files to the caller; devices become empty files"
+    )
+    parser.add_argument(
+        "--keep-dirlinks",
+        action="store_true",
+        help="let a link to a directory stand where a layer lists a directory",
+    )
+    parser.add_argument("--terminal", action="store_true", help="set process.terminal in config.json")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the directory to make; must not be there yet")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    layout, reference = parse_image_name(arguments.image)
+    options = UnpackOptions(
+        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        uid_map=IdMap(tuple(map(parse_id_range, arguments.uid_map))),
+        gid_map=IdMap(tuple(map(parse_id_range, arguments.gid_map))),
+        rootless=arguments.rootless,
+        keep_dirlinks=arguments.keep_dirlinks,
+        terminal=arguments.terminal,
+    )
+    unpacked = unpack_image(layout, reference, arguments.bundle, options)
+    for notice in unpacked.notices:
+        output.warn(notice)
+    manifest = str(unpacked.chain[-1].digest)
+    output.result(
+        f"unpacked {manifest} into {unpacked.path}",
+        {"bundle": unpacked.path, "manifest": manifest, "warnings": list(unpacked.notices)},
+    )
+    return 0
