@@ -1,5 +1,5 @@
 """An OCI runtime that can say what it does."""
 
-from pyruntime.version import VERSION as __version__
+from pyruntime.version import VERSION
 
-__all__ = ["__version__"]
+__version__ = VERSION

@@ -43,7 +43,7 @@ def verb_help(verb: str) -> str:
     module = load(verb)
     return (
         f"NAME:\n   pyruntime {verb} - {SUMMARIES[verb]}\n\n"
-        f"USAGE:\n   pyruntime {verb} {module.USAGE}\n\n"
+        f"USAGE:\n   {f'pyruntime {verb} {module.USAGE}'.rstrip()}\n\n"
         f"OPTIONS:\n{_option_lines((*module.OPTIONS, HELP))}"
     )
 

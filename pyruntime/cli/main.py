@@ -32,11 +32,11 @@ def _main(words: list[str]) -> int:
         arguments = parse(words, GLOBAL_OPTIONS, stop_at_positional=True)
         if not arguments.positional or arguments.flag("version") or arguments.flag("help"):
             return _answer(arguments)
-        program = parse_globals(arguments, os.environ)
+        options = parse_globals(arguments, os.environ)
     except UsageError as error:
         return _refuse(error, "", Log())
-    log = Log.of(program)
-    program.warn, program.trace = log.warning, log.debug
+    log = Log.of(options)
+    options.warn, options.trace = log.warning, log.debug
     verb, *rest = arguments.positional
     if verb in ("help", "h"):
         return _print_help(rest[0] if rest else "")
@@ -44,10 +44,10 @@ def _main(words: list[str]) -> int:
         text = f"No help topic for '{verb}'"
         log.error(text, text, "pyruntime --help lists the verbs")
         return UNKNOWN_VERB
-    return _run_verb(verb, rest, program, log)
+    return _run_verb(verb, rest, options, log)
 
 
-def _run_verb(verb: str, words: list[str], program: GlobalOptions, log: Log) -> int:
+def _run_verb(verb: str, words: list[str], options: GlobalOptions, log: Log) -> int:
     container_id = ""
     try:
         name, least, _ = VERBS[verb]
@@ -61,19 +61,20 @@ def _run_verb(verb: str, words: list[str], program: GlobalOptions, log: Log) -> 
             return _print_help(verb)
         if least:
             container_id = arguments.positional[0]
-        code: int = module.run(arguments, program)
+        code: int = module.run(arguments, options)
+        sys.stdout.flush()
     except (KeyboardInterrupt, BrokenPipeError, SystemExit):
         raise
     except BaseException as error:
-        _report(verb, container_id, error, program, log)
+        _report(verb, container_id, error, options, log)
         return EXEC_FAILED if verb == "exec" else 1
     return code
 
 
-def _report(verb: str, container_id: str, error: BaseException, program: GlobalOptions, log: Log) -> None:
+def _report(verb: str, container_id: str, error: BaseException, options: GlobalOptions, log: Log) -> None:
     hint = error.hint if isinstance(error, ExpectedError) else ""
     if not isinstance(error, ExpectedError):
-        if program.debug:
+        if options.debug:
             _trace(error, log)
         what = (
             f"internal error: {type(error).__name__}: {error}; please report it; --debug shows the traceback"

@@ -25,11 +25,12 @@ GLOBAL_OPTIONS = (
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+# The first is what counts if nothing is said.
 _CHOICES = {
     "log-format": ("text", "json"),
     "log-level": ("", "error", "warning", "debug"),
-    "cgroup-manager": ("", "cgroupfs", "systemd", "disabled"),
-    "rootless": ("true", "false", "auto"),
+    "cgroup-manager": ("cgroupfs", "systemd", "disabled"),
+    "rootless": ("auto", "true", "false"),
 }
 
 
@@ -122,8 +123,6 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
     """
     for name, choices in _CHOICES.items():
         value = arguments.get(name, choices[0])
-        if name == "rootless" and not arguments.given(name):
-            continue
         if value not in choices:
             kind = name.replace("-", " ") if name == "cgroup-manager" else name
             raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")

@@ -1,10 +1,15 @@
 """Processes named without doubt: by pid and start time, and signalled through a pidfd."""
 
-import _signal
 import os
 import select
 
 from pyruntime.base.errors import HostError, errno_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 _ENDED = ("Z", "X", "x")
 

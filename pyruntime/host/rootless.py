@@ -2,12 +2,10 @@
 
 import os
 
-from pyruntime.host.facts import in_user_namespace
-
 
 def is_rootless() -> bool:
     """Whether this process is another user than root, or root of a user namespace only."""
-    return os.geteuid() != 0 or in_user_namespace()
+    return os.geteuid() != 0 or _in_user_namespace()
 
 
 def default_root(environment: "os._Environ[str] | dict[str, str]") -> str:
@@ -17,15 +15,22 @@ def default_root(environment: "os._Environ[str] | dict[str, str]") -> str:
     says that the session itself is root's.
     """
     folder = environment.get("XDG_RUNTIME_DIR", "")
-    if folder and (os.geteuid() != 0 or (in_user_namespace() and environment.get("USER") != "root")):
+    if folder and (os.geteuid() != 0 or (_in_user_namespace() and environment.get("USER") != "root")):
         return f"{folder}/pyruntime"
     return "/run/pyruntime"
 
 
-def user_name(user_id: int, passwd: str = "/etc/passwd") -> str:
+def _in_user_namespace() -> bool:
+    # Imported when asked: most starts are without XDG_RUNTIME_DIR and need not know.
+    from pyruntime.host.facts import in_user_namespace
+
+    return in_user_namespace()
+
+
+def user_name(user_id: int, users: str = "/etc/passwd") -> str:
     """The name of a user as `list` shows it: from the password file, else "#" and the number."""
     try:
-        with open(passwd, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(users, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 fields = line.split(":")
                 if len(fields) > 2 and fields[2] == str(user_id):

@@ -23,16 +23,21 @@ _STATE = "state"
 
 
 def check_id(container_id: str) -> None:
-    """Refuse what runc refuses as the id of a container.
+    """Refuse what cannot be the id of a container.
 
     Raises:
-        StateError: it is empty, "." or "..", or holds a character that ids do not have.
+        StateError: it is empty, begins with a dot, or holds a character that ids do not have.
     """
     if not container_id:
         raise StateError("container id cannot be empty")
-    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
-        hint = "ids are made of letters, digits and _ + - ."
+    if not _is_id(container_id):
+        hint = "ids are made of letters, digits and _ + - . and do not begin with a dot"
         raise StateError("invalid container ID format", where=container_id, hint=hint)
+
+
+def _is_id(name: str) -> bool:
+    # runc allows a dot in front; here such names are the store's own.
+    return not name.startswith(".") and _ID_CHARACTERS.issuperset(name)
 
 
 class Lock:
@@ -136,9 +141,7 @@ class Store:
             names = os.listdir(self.root)
         except OSError:
             return []
-        return sorted(
-            name for name in names if _ID_CHARACTERS.issuperset(name) and os.path.isdir(f"{self.root}/{name}")
-        )
+        return sorted(name for name in names if _is_id(name) and os.path.isdir(f"{self.root}/{name}"))
 
     def lock(self, container_id: str) -> Lock:
         """Wait for the lock of a container.

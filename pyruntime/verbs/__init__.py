@@ -4,7 +4,7 @@
 VERBS: dict[str, tuple[str, int, int]] = {
     "checkpoint": ("pyruntime.verbs.checkpoint", 1, 1),
     "create": ("pyruntime.verbs.create", 1, 1),
-    "delete": ("pyruntime.verbs.delete", 1, 1),
+    "delete": ("pyruntime.verbs.delete", 1, -1),
     "events": ("pyruntime.verbs.events", 1, 1),
     "exec": ("pyruntime.verbs.exec", 1, -1),
     "explain": ("pyruntime.verbs.explain", 0, 1),

@@ -1,113 +1,143 @@
-"""pyruntime delete: remove what a container has left."""
+"""pyruntime delete: remove what is left of a container."""
 
 import os
+import time
 
-from pyruntime.base.errors import StateError
-from pyruntime.execute.cgroups import is_frozen, remove_cgroups, set_frozen, signal_all
-from pyruntime.execute.hooks import run_all_hooks
-from pyruntime.host.process import open_process, signal_process, wait_for_end
-from pyruntime.spec.load import decode_config
+from pyruntime.base.errors import ExpectedError, SpecError, StateError
+from pyruntime.host.process import open_process, wait_for_end
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import CREATED, PAUSED, STOPPED, hook_document, status_of
+from pyruntime.store.status import CREATED, STOPPED, hook_document, status_of
 from pyruntime.store.store import Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.kill import matching_ids, signal_init, thaw
 
-USAGE = "[--force] <container-id>"
-OPTIONS = (
-    Option(names=("force", "f"), help="kill it first if it runs; one that is not there is no error"),
-    Option(names=("regex", "r"), help="ID is a regular expression: delete all that match"),
+USAGE = "[--force] <container-id> [container-id...]"
+OPTIONS: tuple[Option, ...] = (
+    Option(names=("force", "f"), help="kill it if it is still running; an unknown id is no error"),
+    Option(names=("regex", "r"), help="the id is a regular expression: delete each container that matches"),
 )
-_PATIENCE_MS = 10_000
+
+_PATIENCE_MS = 10_000  # for the end of a killed init
+_STRAGGLERS_MS = 2_000  # for the end of processes that a killed create has left
+_SIGKILL = 9
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
-    force = arguments.flag("force")
-    for container_id in _wanted(Store(options.root), arguments):
-        for warning in delete_container(Store(options.root), container_id, force=force):
+    store = Store(options.root)
+    chosen = list(arguments.positional)
+    if arguments.flag("regex"):
+        chosen = [match for pattern in chosen for match in matching_ids(store, pattern)]
+    for container_id in chosen:
+        for warning in delete_container(store, container_id, force=arguments.flag("force")):
             options.warn(warning)
     return 0
-
-
-def _wanted(store: Store, arguments: Arguments) -> list[str]:
-    pattern = arguments.positional[0]
-    if not arguments.flag("regex"):
-        return [pattern]
-    import re
-
-    return [container_id for container_id in store.list_ids() if re.search(pattern, container_id)]
 
 
 def delete_container(store: Store, container_id: str, *, force: bool = False) -> list[str]:
     """Remove a stopped container, a created one (killed first), or with `force` any; returns warnings.
 
-    Also finishes what a killed `create` has left half-made.
+    With `force` it also finishes what a killed create has left half made.
 
     Raises:
-        StateError: there is no such container, or it is running and `force` is not given.
+        StateError: there is no such container (no error with `force`), or it is running.
+        ExpectedError: something of it cannot be removed.
     """
+    if force and not store.exists(container_id):
+        return []
     try:
-        lock = store.lock(container_id)
+        if force:
+            # Before the lock: a start that hangs in a hook holds it until its init dies.
+            _kill(_load(store, container_id))
+        with store.lock(container_id):
+            state = _load(store, container_id) if force else store.load(container_id)
+            if not force:
+                _require_deletable(state, status_of(state, store.directory(container_id)))
+            _kill(state)
+            return _destroy(store, state)
     except StateError:
+        # Somebody else may have been faster.
         if force and not store.exists(container_id):
             return []
         raise
-    with lock:
-        return _delete(store, container_id, force=force)
 
 
-def _delete(store: Store, container_id: str, *, force: bool) -> list[str]:
+def _load(store: Store, container_id: str) -> ContainerState:
+    """The state, or one that holds nothing if its create was killed before it wrote any."""
     try:
-        state, config_text = store.load(container_id), store.load_config_text(container_id)
+        return store.load(container_id)
     except StateError:
-        # `create` was killed before its first record: then nothing else exists either.
         if not store.exists(container_id):
-            if force:
-                return []
             raise
-        store.remove(container_id)
-        if force:
-            return []
-        raise
-    status = status_of(state, store.directory(container_id))
-    if status == PAUSED and not force:
-        hint = f"resume it, or use: pyruntime delete --force {container_id}"
-        raise StateError("container cannot be destroyed while paused", where=container_id, hint=hint)
-    if status not in (STOPPED, CREATED) and not force:
-        hint = f"stop it first, or use: pyruntime delete --force {container_id}"
-        what = f"cannot delete container {container_id} that is not stopped: {status}"
-        raise StateError(what, hint=hint)
-    if status != STOPPED:
-        _kill(state)
-    destroy(store, state)
-    return _run_poststop(state, config_text) if state.has_poststop else []
+        return ContainerState(oci_version="", id=container_id, bundle="", creating=True)
+
+
+def _require_deletable(state: ContainerState, status: str) -> None:
+    if status not in (STOPPED, CREATED):
+        hint = f"stop it first, or use: pyruntime delete --force {state.id}"
+        raise StateError(f"cannot delete container {state.id} that is not stopped: {status}", hint=hint)
 
 
 def _kill(state: ContainerState) -> None:
+    """Kill the init if it is alive, and wait for its end."""
     try:
-        pidfd = open_process(state.pid, state.pid_start_time)
+        descriptor = open_process(state.pid, state.pid_start_time)
     except ProcessLookupError:
         return
     try:
-        signal_process(pidfd, 9)
-        if is_frozen(state.cgroup_directories):
-            set_frozen(state.cgroup_directories, False)
-        if not wait_for_end(pidfd, _PATIENCE_MS):
+        signal_init(state, _SIGKILL)
+        if not wait_for_end(descriptor, _PATIENCE_MS):
             hint = f"process {state.pid} hangs in the kernel: see /proc/{state.pid}/stack"
             raise StateError("container init still running", where=state.id, hint=hint)
+    except StateError:
+        if not wait_for_end(descriptor, 0):
+            raise
     finally:
-        os.close(pidfd)
+        os.close(descriptor)
 
 
-def destroy(store: Store, state: ContainerState) -> None:
-    """Remove the cgroups and the record of a container without processes of its own."""
-    if not state.has_own_pid_namespace or state.creating:
-        signal_all(state.cgroup_directories, 9)
-    remove_cgroups(state.cgroup_directories)
+def _destroy(store: Store, state: ContainerState) -> list[str]:
+    """In the order of the spec: the resources first, the poststop hooks at the end."""
+    config_text = store.load_config_text(state.id) if state.has_poststop else b""
+    warnings: list[str] = []
+    if any(os.path.isdir(directory) for directory in state.cgroup_directories):
+        warnings += _remove_cgroups(state)
     store.remove(state.id)
+    if state.has_poststop:
+        warnings += _run_poststop(state, config_text)
+    return warnings
+
+
+def _remove_cgroups(state: ContainerState) -> list[str]:
+    from pyruntime.execute.cgroups import processes_in, remove_cgroups, signal_all
+
+    # Before there is an init nobody has made sure that the cgroup is this container's alone.
+    is_ours = state.pid != 0
+    deadline = time.monotonic() + _STRAGGLERS_MS / 1000
+    while processes_in(state.cgroup_directories) and time.monotonic() < deadline:
+        if is_ours:
+            signal_all(state.cgroup_directories, _SIGKILL)
+            thaw(state)
+        # What a killed create has left ends by itself as soon as its orders stop.
+        time.sleep(0.002)
+    if not is_ours and processes_in(state.cgroup_directories):
+        return ["the cgroup is left as it is: there are processes in it that are not the container's"]
+    try:
+        remove_cgroups(state.cgroup_directories)
+    except ExpectedError as error:
+        if is_ours:
+            raise
+        return [str(error)]
+    return []
 
 
 def _run_poststop(state: ContainerState, config_text: bytes) -> list[str]:
-    hooks = decode_config(config_text).hooks
+    from pyruntime.execute.hooks import run_all_hooks
+    from pyruntime.spec.load import decode_config
+
+    try:
+        hooks = decode_config(config_text).hooks
+    except SpecError as error:
+        return [str(error)]
     if hooks is None:
         return []
     document = hook_document(state, STOPPED, 0)

@@ -5,7 +5,9 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
-    Option(names=("interval",), value=True, metavar="DURATION", help="time between two statistics, such as 5s"),
+    Option(
+        names=("interval",), value=True, metavar="DURATION", help="time between two statistics, such as 5s"
+    ),
     Option(names=("stats",), help="print the statistics once"),
 )
 

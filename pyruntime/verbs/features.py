@@ -4,8 +4,8 @@ import sys
 
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.libseccomp import libseccomp_version
-from pyruntime.version import COMMIT, SPEC_VERSION, VERSION
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.version import COMMIT, SPEC_VERSION, VERSION
 
 USAGE = ""
 OPTIONS: tuple[Option, ...] = ()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Option(Record):
-    """One option: `names` without dashes, the long one first; `value` if it takes one; `metavar` for the help."""
+    """One option: `names` without dashes, the long one first; `value` if it takes one."""
 
     names: tuple[str, ...]
     value: bool = False

@@ -1,7 +1,7 @@
 """pyruntime ps: the processes of a container."""
 
-import sys
 import os
+import sys
 
 from pyruntime.base.errors import HostError, UsageError
 from pyruntime.base.jsonio import dumps
@@ -19,7 +19,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         raise UsageError(f"invalid format option: {kind}", hint="use table or json")
     pids = processes_in(Store(options.root).load(arguments.positional[0]).cgroup_directories)
     if kind == "json":
-        sys.stdout.write(dumps(pids))
+        sys.stdout.write(dumps(pids) + "\n")
         return 0
     sys.stdout.write(_table(pids, arguments.positional[1:] or ["-ef"]))
     return 0
@@ -30,7 +30,9 @@ def _table(pids: list[int], options: list[str]) -> str:
     import subprocess
 
     try:
-        printed = subprocess.run(["ps", *options], capture_output=True, text=True, check=False, env=dict(os.environ))
+        printed = subprocess.run(
+            ["ps", *options], capture_output=True, text=True, check=False, env=dict(os.environ)
+        )
     except FileNotFoundError:
         raise HostError("ps is missing on this host", hint="install procps, or use --format json") from None
     if printed.returncode != 0:

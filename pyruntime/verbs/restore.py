@@ -12,7 +12,12 @@ OPTIONS: tuple[Option, ...] = (
     Option(names=("shell-job",), help="allow shell jobs"),
     Option(names=("file-locks",), help="handle file locks"),
     Option(names=("manage-cgroups-mode",), value=True, metavar="MODE", help="soft, full, strict or ignore"),
-    Option(names=("empty-ns",), value=True, metavar="NAMESPACE", help="make a namespace, but do not handle its properties"),
+    Option(
+        names=("empty-ns",),
+        value=True,
+        metavar="NAMESPACE",
+        help="make a namespace, but do not handle its properties",
+    ),
     Option(names=("auto-dedup",), help="remove duplicate memory images"),
     Option(names=("lazy-pages",), help="bring memory pages lazily"),
     Option(names=("bundle", "b"), value=True, metavar="DIR", help="directory of the bundle"),

@@ -8,7 +8,9 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 USAGE = "[--bundle DIR] [--rootless]"
 OPTIONS: tuple[Option, ...] = (
-    Option(names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"),
+    Option(
+        names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
+    ),
     Option(names=("rootless",), help="for a container that its user starts without root"),
     Option(names=("config", "f"), value=True, metavar="FILE", help="write this file instead of config.json"),
 )

@@ -1,20 +1,25 @@
-"""pyruntime start: let a created container run its program."""
+"""pyruntime start: let a created container's init run the user's process."""
 
-import errno
 import os
 import select
 
-from pyruntime.base.errors import StateError, StepError
-from pyruntime.execute.hooks import run_hooks
-from pyruntime.host.process import end_process
-from pyruntime.spec.load import decode_config
+from pyruntime.base.errors import ExpectedError, HostError, StateError, errno_text
+from pyruntime.host.process import end_process, open_process, wait_for_end
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import CREATED, RUNNING, STOPPED, hook_document, status_of
+from pyruntime.store.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_document, status_of
 from pyruntime.store.store import FAILURE, FIFO, Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 USAGE = "<container-id>"
 OPTIONS: tuple[Option, ...] = ()
+
+_REFUSALS = {
+    CREATING: "cannot start a container that is still being created",
+    RUNNING: "cannot start an already running container",
+    PAUSED: "cannot start a paused container",
+    STOPPED: "cannot start a container that has stopped",
+}
+_END_OF_INIT_MS = 1000
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
@@ -23,58 +28,82 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 
 
 def start_container(store: Store, container_id: str) -> None:
-    """Open the start gate and return once the container's program has been executed.
+    """Run the user's process; returns when it has been executed and the poststart hooks have run.
 
     Raises:
         StateError: the container is not in the state created.
-        StepError: a startContainer hook or the exec itself failed; the container is stopped then.
+        HostError: the process could not be executed, or a startContainer hook failed; it is stopped then.
+        StepError: a poststart hook failed; the container has been killed.
     """
     with store.lock(container_id):
         state = store.load(container_id)
-        status = status_of(state, store.directory(container_id))
-        if status == STOPPED:
-            hint = f"delete it: pyruntime delete {container_id}"
-            raise StateError("cannot start a container that has stopped", where=container_id, hint=hint)
+        directory = store.directory(container_id)
+        status = status_of(state, directory)
         if status != CREATED:
-            raise StateError("cannot start an already running container", where=container_id)
-        _open_gate(store.directory(container_id), state)
+            raise StateError(_REFUSALS[status], where=container_id)
+        try:
+            init = open_process(state.pid, state.pid_start_time)
+        except ProcessLookupError:
+            raise StateError(_REFUSALS[STOPPED], where=container_id) from None
+        try:
+            _open_gate(directory, init, container_id)
+            _raise_failure(directory, init, container_id)
+        finally:
+            os.close(init)
         if state.has_poststart:
             _run_poststart(store, state)
 
 
-def _open_gate(directory: str, state: ContainerState) -> None:
-    """One byte into the fifo, then wait until nobody reads it any more.
+def _open_gate(directory: str, init: int, container_id: str) -> None:
+    """Let the init go on and wait until it has executed the user's process, or died.
 
-    The init holds the fifo open until it executes the program (close-on-exec) or dies, so this cannot hang on a dead
-    init, and what goes wrong on the way is known before `start` returns.
+    The init holds the fifo open, close-on-exec: once nobody reads it any more, the deed is done.
     """
+    path = f"{directory}/{FIFO}"
     try:
-        gate = os.open(f"{directory}/{FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise StateError("cannot start a container that has stopped", where=state.id) from None
+        gate = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        # No reader: the init is gone.
+        raise StateError(_REFUSALS[STOPPED], where=container_id) from None
     try:
         os.write(gate, b"0")
-        os.unlink(f"{directory}/{FIFO}")
+        os.unlink(path)
         poll = select.poll()
-        poll.register(gate, 0)  # POLLERR is always reported: the last reader has closed
+        poll.register(gate, 0)  # POLLERR is told without being asked for
+        poll.register(init, select.POLLIN)
         poll.poll()
+    except OSError as error:
+        raise HostError(
+            f"cannot open the gate of the init: {errno_text(error.errno or 0)}", where=path
+        ) from None
     finally:
         os.close(gate)
-    with open(f"{directory}/{FAILURE}", "rb") as file:
-        failure = file.read(4096).decode("utf-8", "replace").strip()
-    if failure:
-        raise StepError(f"unable to start container process: {failure}", where="/process/args")
+
+
+def _raise_failure(directory: str, init: int, container_id: str) -> None:
+    """What the init left behind if it could not become the user's process."""
+    try:
+        with open(f"{directory}/{FAILURE}", "rb", buffering=0) as file:
+            text = file.readall().decode("utf-8", "surrogateescape").strip()
+    except FileNotFoundError:
+        return
+    if text:
+        wait_for_end(init, _END_OF_INIT_MS)
+        prefix = "unable to start container process: "
+        raise HostError(text if text.startswith(prefix) else prefix + text, where=container_id)
 
 
 def _run_poststart(store: Store, state: ContainerState) -> None:
-    hooks = decode_config(store.load_config_text(state.id)).hooks
-    if hooks is None:
-        return
+    """Run the poststart hooks; if one fails the container is killed (runtime.md of the spec, "Lifecycle")."""
+    from pyruntime.execute.hooks import run_hooks
+    from pyruntime.spec.load import decode_config
+
     try:
-        document = hook_document(state, RUNNING, state.pid)
-        run_hooks(hooks.poststart, name="poststart", state=document, bundle=state.bundle)
-    except StepError:
+        hooks = decode_config(store.load_config_text(state.id)).hooks
+        if hooks is not None:
+            status = status_of(state, store.directory(state.id))
+            document = hook_document(state, status, 0 if status == STOPPED else state.pid)
+            run_hooks(hooks.poststart, name="poststart", state=document, bundle=state.bundle)
+    except ExpectedError:
         end_process(state.pid, state.pid_start_time)
         raise

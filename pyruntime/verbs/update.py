@@ -5,11 +5,15 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
-    Option(names=("resources", "r"), value=True, metavar="FILE", help="file of resources, - for standard input"),
+    Option(
+        names=("resources", "r"), value=True, metavar="FILE", help="file of resources, - for standard input"
+    ),
     Option(names=("blkio-weight",), value=True, metavar="N", help="weight of block IO, 10 to 1000"),
     Option(names=("cpu-period",), value=True, metavar="N", help="CPU period in microseconds"),
     Option(names=("cpu-quota",), value=True, metavar="N", help="CPU time in a period, in microseconds"),
-    Option(names=("cpu-burst",), value=True, metavar="N", help="CPU time that may be saved up, in microseconds"),
+    Option(
+        names=("cpu-burst",), value=True, metavar="N", help="CPU time that may be saved up, in microseconds"
+    ),
     Option(names=("cpu-share",), value=True, metavar="N", help="relative weight of CPU time"),
     Option(names=("cpu-rt-period",), value=True, metavar="N", help="realtime period in microseconds"),
     Option(names=("cpu-rt-runtime",), value=True, metavar="N", help="realtime CPU time in a period"),
