@@ -175,6 +175,8 @@ class LayerApplier:
 
     def _file(self, parent: Directory, name: bytes, entry: Entry, reader: TarReader) -> None:
         mode = entry.mode & 0o777
+        if self._metadata.rootless:
+            mode |= 0o600  # until the attributes are set
         try:
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
         except FileExistsError:

@@ -1,7 +1,7 @@
-"""Owner, mode, extended attributes and times of what has just been made, in the order the kernel needs.
+"""Owner, extended attributes, mode and times of what has just been made, in the order the kernel needs.
 
-chown clears set-id bits and capabilities, so the owner comes first; writing attributes changes times,
-so the times come last.
+chown clears set-id bits and capabilities, so the owner comes first; without root, user attributes need
+write permission, which the mode may take away; and whatever is changed changes times, which come last.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class MetadataWriter:
         ownership = self._ownership
         if owner != (ownership.own_uid, ownership.own_gid) or created_mode < 0:
             os.fchown(fd, *owner)
-        if entry.mode != created_mode:
-            os.fchmod(fd, entry.mode)
         if entry.xattrs or self.rootless:
             self._set_xattrs(f"/proc/self/fd/{fd}", entry, regular=True)
+        if entry.mode != created_mode:
+            os.fchmod(fd, entry.mode)
         os.utime(fd, ns=_times(entry))
 
     def by_name(self, directory_fd: int, name: bytes, entry: Entry, *, is_link: bool) -> None:

@@ -7,6 +7,7 @@ Source: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from oci_image.errors import ImageError
@@ -74,6 +75,8 @@ def parse_header(block: bytes) -> tuple[Entry, bytes]:
     return entry, magic
 
 
+# Owners, modes and times repeat themselves: most fields of an archive have been seen before.
+@functools.lru_cache(maxsize=4096)
 def parse_number(field: bytes, name: str, *, negative: bool = False) -> int:
     """An octal number padded with spaces and zeros, or a big-endian binary one marked by its first byte."""
     first = field[0]
