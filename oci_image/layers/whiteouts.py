@@ -21,7 +21,7 @@ def hidden_name(name: bytes) -> bytes:
     """The name that the whiteout `name` hides.
 
     An empty name would stand for the parent directory, "." and ".." for worse: older tools removed
-    them, so they are refused (image-spec issue 1301).
+    them, so they are refused (opencontainers/image-spec#1301).
     """
     hidden = name[len(PREFIX) :]
     if hidden in (b"", b".", b".."):
