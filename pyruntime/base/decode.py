@@ -31,7 +31,14 @@ _IRREGULAR = {
     "enable_mbm": "enableMBM",
     "interface_id": "interfaceID",
 }
-_TYPE_NAMES = {bool: "a boolean", int: "a number", str: "a string", list: "a list", dict: "an object", NoneType: "null"}
+_TYPE_NAMES = {
+    bool: "a boolean",
+    int: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    NoneType: "null",
+}
 
 _decoders: "dict[type[Record], tuple[tuple[str, str, Decoder, bool], ...]]" = {}
 
@@ -143,4 +150,6 @@ def escape(key: str) -> str:
 
 def _mismatch(expected: str, value: object, where: str) -> SpecError:
     found = _TYPE_NAMES.get(type(value), type(value).__name__)
-    return SpecError(f"expected {expected}, found {found}", where=where or "/", hint=f"write {expected} there")
+    return SpecError(
+        f"expected {expected}, found {found}", where=where or "/", hint=f"write {expected} there"
+    )

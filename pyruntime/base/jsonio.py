@@ -75,10 +75,15 @@ def dumps(value: object, *, indent: int = 0, _level: int = 1) -> str:
         return repr(value)
     if isinstance(value, dict):
         colon = ": " if indent else ":"
-        entries = [f"{_quote(str(key))}{colon}{dumps(item, indent=indent, _level=_level + 1)}" for key, item in value.items()]
+        entries = [
+            f"{_quote(str(key))}{colon}{dumps(item, indent=indent, _level=_level + 1)}"
+            for key, item in value.items()
+        ]
         return _join("{", entries, "}", indent, _level)
     if isinstance(value, list | tuple):
-        return _join("[", [dumps(item, indent=indent, _level=_level + 1) for item in value], "]", indent, _level)
+        return _join(
+            "[", [dumps(item, indent=indent, _level=_level + 1) for item in value], "]", indent, _level
+        )
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

@@ -69,7 +69,9 @@ def _failure(operation: CgroupOperation, error: OSError) -> StepError:
         hint = "the caller may not write there: delegate the cgroup, or leave the limits out"
     elif number == errno.ENOENT:
         hint = "the controller is not enabled in this cgroup, or this kernel has no such file"
-    return StepError(f"cannot set up cgroups: {text}", where=operation.origin, hint=hint, call="write", errno=number)
+    return StepError(
+        f"cannot set up cgroups: {text}", where=operation.origin, hint=hint, call="write", errno=number
+    )
 
 
 def _make(operation: MakeCgroup) -> bool:
@@ -100,7 +102,13 @@ def _enable_controllers(operation: MakeCgroup) -> None:
             try:
                 write_value(f"{directory}/cgroup.subtree_control", f"+{controller}")
             except OSError as error:
-                if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES, errno.EPERM):
+                if error.errno not in (
+                    errno.EBUSY,
+                    errno.EOPNOTSUPP,
+                    errno.ENOENT,
+                    errno.EACCES,
+                    errno.EPERM,
+                ):
                     raise
 
 
@@ -135,7 +143,10 @@ def _write_file(operation: WriteCgroupFile) -> None:
 
 
 def _write_memory_limits(operation: WriteMemoryLimits) -> None:
-    limit, swap = f"{operation.directory}/memory.limit_in_bytes", f"{operation.directory}/memory.memsw.limit_in_bytes"
+    limit, swap = (
+        f"{operation.directory}/memory.limit_in_bytes",
+        f"{operation.directory}/memory.memsw.limit_in_bytes",
+    )
     try:
         write_value(limit, operation.limit)
         write_value(swap, operation.swap)
@@ -237,7 +248,9 @@ def set_frozen(directories: tuple[str, ...], frozen: bool) -> None:
     """
     freezers = _freezers(directories)
     if not freezers:
-        raise StepError("cannot freeze: no cgroup of the container has a freezer", hint="mount the freezer controller")
+        raise StepError(
+            "cannot freeze: no cgroup of the container has a freezer", hint="mount the freezer controller"
+        )
     file, on, off = freezers[0]
     wanted = on if frozen else off
     deadline = time.monotonic() + 10
@@ -286,7 +299,9 @@ def remove_cgroups(directories: tuple[str, ...]) -> None:
                     pids = processes_in((directory,))
                     what = f"cannot remove the cgroup: {errno_text(error.errno or 0)}"
                     hint = f"processes in it: {', '.join(map(str, pids)) or 'none'}"
-                    raise StepError(what, where=directory, hint=hint, call="rmdir", errno=error.errno or 0) from None
+                    raise StepError(
+                        what, where=directory, hint=hint, call="rmdir", errno=error.errno or 0
+                    ) from None
                 time.sleep(delay)
                 delay *= 2
 

@@ -1,15 +1,15 @@
 """The parent's lane of a launch: what happens on the host while the executor sets the container up.
 
-    executor                               parent
-    --------                               ------
-    starts, prepares mounts                makes the cgroups
-    waits for CGROUPS_READY           <--  tells it
-    joins them, clones                -->  CLONED: notes the pid
-    MAPS_WANTED, waits                -->  writes the id maps, MAPS_WRITTEN
-    clones the container's init       -->  CLONED: saves pid and start time, applies the limits meanwhile
-    mounts; HOOKS_WANTED, waits       -->  prestart and createRuntime hooks, HOOKS_DONE
-    pivots, ...; READY, waits         -->  rlimits, saves the state, PROCEED
-    identity, seccomp; closes its end -->  end of the reports: the process is in place
+executor                               parent
+--------                               ------
+starts, prepares mounts                makes the cgroups
+waits for CGROUPS_READY           <--  tells it
+joins them, clones                -->  CLONED: notes the pid
+MAPS_WANTED, waits                -->  writes the id maps, MAPS_WRITTEN
+clones the container's init       -->  CLONED: saves pid and start time, applies the limits meanwhile
+mounts; HOOKS_WANTED, waits       -->  prestart and createRuntime hooks, HOOKS_DONE
+pivots, ...; READY, waits         -->  rlimits, saves the state, PROCEED
+identity, seccomp; closes its end -->  end of the reports: the process is in place
 """
 
 import os
@@ -98,7 +98,9 @@ class _Follower:
     def follow(self) -> int:
         if self.steps.cgroups is not None:
             self.steps.cgroups()
-        if any(isinstance(step, Await) and step.rendezvous == CGROUPS_READY for step in self.session.operations):
+        if any(
+            isinstance(step, Await) and step.rendezvous == CGROUPS_READY for step in self.session.operations
+        ):
             self.session.order(CGROUPS_READY)
         while True:
             report = self.session.next_report()

@@ -26,7 +26,9 @@ REPORT_STEPS = 1
 _HEADER_SIZE = 24
 
 
-def encode_plan(operations: "tuple[Operation, ...] | list[Operation]", *, report_steps: bool = False) -> bytes:
+def encode_plan(
+    operations: "tuple[Operation, ...] | list[Operation]", *, report_steps: bool = False
+) -> bytes:
     """Encode operations in order; step numbers count from 1.
 
     Raises:

@@ -25,16 +25,25 @@ from pyruntime.plan.operations import (
 
 _HINTS: dict[tuple[type[Operation], int], str] = {
     (Bind, errno.ENOENT): "make the source on the host first, or correct the path",
-    (Bind, errno.ENOTDIR): "source and destination must be of one kind: a file on a file, a directory on a directory",
+    (
+        Bind,
+        errno.ENOTDIR,
+    ): "source and destination must be of one kind: a file on a file, a directory on a directory",
     (BindRoot, errno.ENOENT): "root.path must name the directory that holds the root filesystem",
-    (Mount, errno.ENODEV): 'this kernel has no such filesystem; for a bind mount add "bind" or "rbind" to the options',
+    (
+        Mount,
+        errno.ENODEV,
+    ): 'this kernel has no such filesystem; for a bind mount add "bind" or "rbind" to the options',
     (Mount, errno.EINVAL): "the filesystem refuses one of the options: compare them with its manual page",
     (Mount, errno.EPERM): "the user namespace may not mount this: bind it from the host instead",
     (Mount, errno.EBUSY): "something is mounted there already",
     (Clone, errno.EPERM): "this needs privilege over the host, or a user namespace with id mappings",
     (Clone, errno.ENOSPC): "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
     (Clone, errno.EAGAIN): "the limit on processes is reached: see pids.max of the cgroup and RLIMIT_NPROC",
-    (Unshare, errno.EPERM): "this host does not let unprivileged users make user namespaces (sysctl user.*, AppArmor)",
+    (
+        Unshare,
+        errno.EPERM,
+    ): "this host does not let unprivileged users make user namespaces (sysctl user.*, AppArmor)",
     (Unshare, errno.ENOSPC): "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
     (JoinNamespace, errno.ENOENT): "the process that held the namespace has ended, or the path is wrong",
     (JoinNamespace, errno.EINVAL): "the file is a namespace of another kind than the entry's type",

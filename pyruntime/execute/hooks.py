@@ -66,8 +66,12 @@ def _run(hook: Hook, bundle: str, standard_input: int, output: int, errors: int)
         # posix_spawn cannot change the directory; a hook's working directory is the bundle.
         os.chdir(bundle)
         pid = os.posix_spawn(
-            hook.path, list(hook.args or (hook.path,)), environment, file_actions=actions,
-            setsigmask=(), setsigdef=(13, 25),
+            hook.path,
+            list(hook.args or (hook.path,)),
+            environment,
+            file_actions=actions,
+            setsigmask=(),
+            setsigdef=(13, 25),
         )
     except OSError as error:
         return f"fork/exec {hook.path}: {errno_text(error.errno or 0)}"

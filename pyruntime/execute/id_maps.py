@@ -6,7 +6,9 @@ import os
 from pyruntime.base.errors import HostError, StepError, errno_text
 from pyruntime.plan.launch import IdMaps
 
-_HELPER_HINT = "install newuidmap and newgidmap (package uidmap) and add ranges to /etc/subuid and /etc/subgid"
+_HELPER_HINT = (
+    "install newuidmap and newgidmap (package uidmap) and add ranges to /etc/subuid and /etc/subgid"
+)
 
 
 def write_id_maps(pid: int, maps: IdMaps, *, user_id: int) -> None:
@@ -57,4 +59,6 @@ def _run_helper(program: str, pid: int, text: str, where: str) -> None:
         raise HostError(f"{program} is missing on this host", where=where, hint=_HELPER_HINT) from None
     status = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
     if status != 0:
-        raise HostError(f"{program} refused the id map (exit status {status})", where=where, hint=_HELPER_HINT)
+        raise HostError(
+            f"{program} refused the id map (exit status {status})", where=where, hint=_HELPER_HINT
+        )

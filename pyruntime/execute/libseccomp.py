@@ -96,7 +96,9 @@ def _add_rule(library: ctypes.CDLL, context: ctypes.c_void_p, rule: FilterRule) 
         if number == _UNKNOWN_SYSCALL:
             continue  # profiles list system calls of other kernels
         count = ctypes.c_uint(len(rule.comparisons))
-        result = library.seccomp_rule_add_array(context, ctypes.c_uint32(rule.action), number, count, comparisons)
+        result = library.seccomp_rule_add_array(
+            context, ctypes.c_uint32(rule.action), number, count, comparisons
+        )
         _check(result, f"the rule for {name}")
 
 

@@ -55,7 +55,12 @@ def _read(path: str) -> bytes:
         return b""
     try:
         found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o177 or found.st_size % 8 or found.st_size > _LARGEST:
+        if (
+            found.st_uid != os.geteuid()
+            or found.st_mode & 0o177
+            or found.st_size % 8
+            or found.st_size > _LARGEST
+        ):
             return b""
         return os.read(descriptor, _LARGEST)
     finally:
@@ -67,7 +72,9 @@ def _write(directory: str, path: str, program: bytes) -> None:
     temporary = f"{path}.{os.getpid()}"
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
     except OSError:
         return
     try:

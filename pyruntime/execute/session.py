@@ -206,7 +206,9 @@ def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
             hint = "mount a procfs on /proc: the executor is started through /proc/self/fd"
             raise HostError("cannot start the executor: /proc is not usable", hint=hint) from None
         raise StepError(
-            f"cannot start the executor: {errno_text(error.errno or 0)}", call="posix_spawn", errno=error.errno or 0
+            f"cannot start the executor: {errno_text(error.errno or 0)}",
+            call="posix_spawn",
+            errno=error.errno or 0,
         ) from None
     finally:
         for descriptor in moved:

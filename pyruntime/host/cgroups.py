@@ -12,7 +12,9 @@ def read_cgroup_layout() -> CgroupLayout:
         hierarchies=tuple(
             hierarchy
             if hierarchy.version == 1
-            else hierarchy.replace(controllers=tuple(_read(f"{hierarchy.mount_point}/cgroup.controllers").split()))
+            else hierarchy.replace(
+                controllers=tuple(_read(f"{hierarchy.mount_point}/cgroup.controllers").split())
+            )
             for hierarchy in layout.hierarchies
         )
     )
@@ -31,16 +33,28 @@ def parse_cgroup_layout(mountinfo: str, own: str) -> CgroupLayout:
         mount_root, mount_point = _unescape(fields[3]), _unescape(fields[4])
         if kind == "cgroup2":
             found.setdefault(
-                (), Hierarchy(version=2, controllers=(), mount_point=mount_point, mount_root=mount_root,
-                              own_path=paths.get("", "/"))
+                (),
+                Hierarchy(
+                    version=2,
+                    controllers=(),
+                    mount_point=mount_point,
+                    mount_root=mount_root,
+                    own_path=paths.get("", "/"),
+                ),
             )
         elif kind == "cgroup":
             controllers = _controllers(options, paths)
             if controllers:
                 own_path = paths.get(controllers[0], "/")
                 found.setdefault(
-                    controllers, Hierarchy(version=1, controllers=controllers, mount_point=mount_point,
-                                           mount_root=mount_root, own_path=own_path)
+                    controllers,
+                    Hierarchy(
+                        version=1,
+                        controllers=controllers,
+                        mount_point=mount_point,
+                        mount_root=mount_root,
+                        own_path=own_path,
+                    ),
                 )
     versions = {hierarchy.version for hierarchy in found.values()}
     mode = "hybrid" if versions == {1, 2} else "v1" if 1 in versions else "v2" if 2 in versions else "none"

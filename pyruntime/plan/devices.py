@@ -55,7 +55,13 @@ def plan_devices(config: Config, facts: HostFacts, *, new_user_namespace: bool) 
             yield BindDevice(host_path=path, path=path)
         else:
             yield MakeDevice(
-                path=path, mode=S_IFCHR | 0o666, major=major, minor=minor, uid=0, gid=0, fallback_host_path=path
+                path=path,
+                mode=S_IFCHR | 0o666,
+                major=major,
+                minor=minor,
+                uid=0,
+                gid=0,
+                fallback_host_path=path,
             )
     for index, device in enumerate(configured):
         yield _plan_device(device, f"/linux/devices/{index}", bind=bind)

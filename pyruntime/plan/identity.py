@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RLIMIT_NUMBERS = {
     name: number
     for number, name in enumerate(
-        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME".split()
+        ["CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"]
     )
 }
 _POLICIES = {"OTHER": 0, "FIFO": 1, "RR": 2, "BATCH": 3, "ISO": 4, "IDLE": 5, "DEADLINE": 6}
@@ -90,7 +90,9 @@ def plan_scheduling(process: Process) -> "Iterator[Operation]":
         number = _IO_CLASSES.get(name.removeprefix("IOPRIO_CLASS_"))
         if number is None:
             hint = "use IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE"
-            raise SpecError(f"unknown I/O priority class {name!r}", where="/process/ioPriority/class", hint=hint)
+            raise SpecError(
+                f"unknown I/O priority class {name!r}", where="/process/ioPriority/class", hint=hint
+            )
         level = priority.priority or 0
         yield SetIoPriority(origin="/process/ioPriority", priority=number << 13 | level)
 
@@ -100,7 +102,9 @@ def _scheduler_attributes(scheduler: Scheduler) -> bytes:
     policy = _POLICIES.get(scheduler.policy.removeprefix("SCHED_"))
     if policy is None:
         hint = f"use one of {', '.join('SCHED_' + name for name in _POLICIES)}"
-        raise SpecError(f"unknown scheduler policy {scheduler.policy!r}", where="/process/scheduler/policy", hint=hint)
+        raise SpecError(
+            f"unknown scheduler policy {scheduler.policy!r}", where="/process/scheduler/policy", hint=hint
+        )
     flags = 0
     for index, name in enumerate(scheduler.flags):
         bit = _SCHEDULER_FLAGS.get(name.removeprefix("SCHED_FLAG_"))
@@ -109,8 +113,20 @@ def _scheduler_attributes(scheduler: Scheduler) -> bytes:
             hint = f"use one of {', '.join('SCHED_FLAG_' + known for known in _SCHEDULER_FLAGS)}"
             raise SpecError(f"unknown scheduler flag {name!r}", where=where, hint=hint)
         flags |= bit
-    numbers = ((56, 4), (policy, 4), (flags, 8), ((scheduler.nice or 0) & 0xFFFFFFFF, 4), (scheduler.priority or 0, 4))
-    numbers += ((scheduler.runtime or 0, 8), (scheduler.deadline or 0, 8), (scheduler.period or 0, 8), (0, 4), (0, 4))
+    numbers = (
+        (56, 4),
+        (policy, 4),
+        (flags, 8),
+        ((scheduler.nice or 0) & 0xFFFFFFFF, 4),
+        (scheduler.priority or 0, 4),
+    )
+    numbers += (
+        (scheduler.runtime or 0, 8),
+        (scheduler.deadline or 0, 8),
+        (scheduler.period or 0, 8),
+        (0, 4),
+        (0, 4),
+    )
     return b"".join(value.to_bytes(size, "little") for value, size in numbers)
 
 

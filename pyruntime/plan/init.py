@@ -56,7 +56,11 @@ _MEMORY_MODES = {
     "MPOL_PREFERRED_MANY": 5,
     "MPOL_WEIGHTED_INTERLEAVE": 6,
 }
-_MEMORY_FLAGS = {"MPOL_F_STATIC_NODES": 1 << 15, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_NUMA_BALANCING": 1 << 13}
+_MEMORY_FLAGS = {
+    "MPOL_F_STATIC_NODES": 1 << 15,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+}
 
 
 def plan_init(
@@ -213,7 +217,9 @@ def plan_container_hooks(view: ContainerView, name: str, status: str) -> list[Op
         )
     if name == "startContainer":
         # A hook must not see a directory that a hook before it has changed away from.
-        operations.append(ChangeDirectory(origin="/process/cwd", path=process.cwd if process is not None else "/"))
+        operations.append(
+            ChangeDirectory(origin="/process/cwd", path=process.cwd if process is not None else "/")
+        )
     return operations
 
 

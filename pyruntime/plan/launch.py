@@ -4,6 +4,7 @@ from pyruntime.base.errors import SpecError
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup import CgroupPlan, plan_cgroup
 from pyruntime.plan.cgroup.layout import CgroupLayout
+from pyruntime.plan.cpu_list import cpu_mask
 from pyruntime.plan.devices import plan_devices
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.identity import (
@@ -15,7 +16,6 @@ from pyruntime.plan.identity import (
     plan_scheduling,
     plan_selinux,
 )
-from pyruntime.plan.cpu_list import cpu_mask
 from pyruntime.plan.init import plan_container_hooks, plan_init
 from pyruntime.plan.mounts import id_map_text, plan_mounts
 from pyruntime.plan.namespaces import plan_namespaces
@@ -111,7 +111,9 @@ def plan_create(
     if process.oom_score_adj is not None:
         operations.append(
             SetOomScore(
-                origin="/process/oomScoreAdj", score=process.oom_score_adj, tolerant=1 if facts.rootless else 0
+                origin="/process/oomScoreAdj",
+                score=process.oom_score_adj,
+                tolerant=1 if facts.rootless else 0,
             )
         )
     operations += mounts.prepare
@@ -137,7 +139,12 @@ def plan_create(
 
 
 def plan_exec(
-    config: Config, process: Process, container_id: str, namespaces: int, facts: HostFacts, cgroup: CgroupPlan,
+    config: Config,
+    process: Process,
+    container_id: str,
+    namespaces: int,
+    facts: HostFacts,
+    cgroup: CgroupPlan,
     options: LaunchOptions,
 ) -> LaunchPlan:
     """Plan one more process in a running container.
@@ -154,12 +161,19 @@ def plan_exec(
     if process.oom_score_adj is not None:
         operations.append(
             SetOomScore(
-                origin="/process/oomScoreAdj", score=process.oom_score_adj, tolerant=1 if facts.rootless else 0
+                origin="/process/oomScoreAdj",
+                score=process.oom_score_adj,
+                tolerant=1 if facts.rootless else 0,
             )
         )
     affinity = process.exec_cpu_affinity
     if affinity is not None and affinity.initial:
-        operations.append(SetAffinity(origin="/process/execCPUAffinity/initial", cpus=cpu_mask(affinity.initial, "/process/execCPUAffinity/initial")))
+        operations.append(
+            SetAffinity(
+                origin="/process/execCPUAffinity/initial",
+                cpus=cpu_mask(affinity.initial, "/process/execCPUAffinity/initial"),
+            )
+        )
     operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
     if cgroup.clone_directory:
         operations += [
@@ -167,7 +181,12 @@ def plan_exec(
             Clone(flags=0, cgroup_slot=CGROUP_SLOT),
         ]
     if affinity is not None and affinity.final:
-        operations.append(SetAffinity(origin="/process/execCPUAffinity/final", cpus=cpu_mask(affinity.final, "/process/execCPUAffinity/final")))
+        operations.append(
+            SetAffinity(
+                origin="/process/execCPUAffinity/final",
+                cpus=cpu_mask(affinity.final, "/process/execCPUAffinity/final"),
+            )
+        )
     elif affinity is None:
         operations.append(ResetAffinity())
     if namespaces:
@@ -187,7 +206,10 @@ def plan_exec(
     operations += plan_identity(process, facts, load)
     operations.append(_plan_execute(process, options))
     return LaunchPlan(
-        operations=tuple(operations), cgroup=cgroup, rlimits=tuple(plan_rlimits(process)), filter=request,
+        operations=tuple(operations),
+        cgroup=cgroup,
+        rlimits=tuple(plan_rlimits(process)),
+        filter=request,
         namespaces=namespaces,
     )
 
@@ -205,7 +227,9 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
     if profile is None:
         return None, None
     request = plan_filter(profile)
-    return request, LoadSeccomp(origin="/linux/seccomp", program=b"", flags=0, listener_fd=options.listener_fd)
+    return request, LoadSeccomp(
+        origin="/linux/seccomp", program=b"", flags=0, listener_fd=options.listener_fd
+    )
 
 
 def _plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:

@@ -152,7 +152,9 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
         elif option not in OTHER_OPTIONS:
             if "\0" in option:
                 hint = "remove the \\u0000: the kernel ends the option there"
-                raise SpecError("mount option contains a NUL character", where=f"{origin}/options/{index}", hint=hint)
+                raise SpecError(
+                    "mount option contains a NUL character", where=f"{origin}/options/{index}", hint=hint
+                )
             data.append(option)
     return MountOptions(
         flags=flags,

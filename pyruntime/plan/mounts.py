@@ -89,16 +89,24 @@ class _Builder:
         if options.attr_set or options.attr_clear:
             self.operations.append(
                 SetMountAttributes(
-                    origin=origin, path=path, attr_set=options.attr_set, attr_clear=options.attr_clear, recursive=1
+                    origin=origin,
+                    path=path,
+                    attr_set=options.attr_set,
+                    attr_clear=options.attr_clear,
+                    recursive=1,
                 )
             )
 
     def _add_remount(self, options: MountOptions, path: str, origin: str) -> None:
         flags = options.flags & ~(MS_REMOUNT | MS_BIND | MS_REC)
         if options.is_bind:
-            self.operations.append(RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared))
+            self.operations.append(
+                RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared)
+            )
         else:
-            self.operations.append(RemountFilesystem(origin=origin, path=path, flags=flags, data=options.data))
+            self.operations.append(
+                RemountFilesystem(origin=origin, path=path, flags=flags, data=options.data)
+            )
 
     def _add_bind(self, entry: MountEntry, options: MountOptions, path: str, origin: str) -> None:
         if options.data:
@@ -130,7 +138,9 @@ class _Builder:
         flags = options.flags & ~(MS_BIND | MS_REC)
         # mount(2) ignores every other flag while it binds, hence a second step.
         if flags or options.cleared:
-            self.operations.append(RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared))
+            self.operations.append(
+                RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared)
+            )
 
     def _bind_source(self, entry: MountEntry, origin: str) -> str:
         if not entry.source:
@@ -154,7 +164,9 @@ class _Builder:
 
     def _next_slot(self, origin: str) -> int:
         if self._slot > LAST_SLOT:
-            raise SpecError("too many idmapped mounts", where=origin, hint="at most 28 of them fit into one container")
+            raise SpecError(
+                "too many idmapped mounts", where=origin, hint="at most 28 of them fit into one container"
+            )
         self._slot += 1
         return self._slot - 1
 

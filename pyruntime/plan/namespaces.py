@@ -57,7 +57,9 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
         operations.append(BecomeRoot())
     if view.created & _TIME:
         operations += _plan_time(view)
-    operations.append(Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot))
+    operations.append(
+        Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot)
+    )
     if view.created & _CGROUP:
         # The root of a cgroup namespace is where the process is at this moment: it is in its cgroup now.
         operations.append(Unshare(origin="/linux/namespaces", flags=_CGROUP))
@@ -90,5 +92,7 @@ def _plan_time(view: ContainerView) -> list[Operation]:
         f"{clock} {offset.secs or 0} {offset.nanosecs or 0}\n" for clock, offset in offsets.items()
     )
     if lines:
-        operations.append(WriteFile(origin="/linux/timeOffsets", host_path="/proc/self/timens_offsets", data=lines))
+        operations.append(
+            WriteFile(origin="/linux/timeOffsets", host_path="/proc/self/timens_offsets", data=lines)
+        )
     return operations

@@ -48,7 +48,9 @@ class SetDumpable(Operation):
     dumpable: int
 
     def describe(self) -> str:
-        return "allow inspection by other processes" if self.dumpable else "forbid inspection by other processes"
+        return (
+            "allow inspection by other processes" if self.dumpable else "forbid inspection by other processes"
+        )
 
 
 class SetOomScore(Operation):
@@ -403,7 +405,9 @@ class MakeDevice(Operation):
     fallback_host_path: str = ""
 
     def describe(self) -> str:
-        kind = {0o020000: "character device", 0o060000: "block device", 0o010000: "fifo"}[self.mode & 0o170000]
+        kind = {0o020000: "character device", 0o060000: "block device", 0o010000: "fifo"}[
+            self.mode & 0o170000
+        ]
         number = "" if kind == "fifo" else f" {self.major}:{self.minor}"
         return f"make the {kind} {self.path}{number}"
 

@@ -60,11 +60,20 @@ def _process() -> dict[str, object]:
 
 def _mounts(*, rootless: bool) -> list[dict[str, object]]:
     # Group 5 owns terminals on most systems, but a single mapping has no such group.
-    terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *([] if rootless else ["gid=5"])]
+    terminals = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        *([] if rootless else ["gid=5"]),
+    ]
     safe = ["nosuid", "noexec", "nodev"]
     # Without a network namespace of its own a user namespace may not mount sysfs.
-    sysfs = _mount("/sys", "none", "/sys", ["rbind", *safe, "ro"]) if rootless else _mount(
-        "/sys", "sysfs", "sysfs", [*safe, "ro"]
+    sysfs = (
+        _mount("/sys", "none", "/sys", ["rbind", *safe, "ro"])
+        if rootless
+        else _mount("/sys", "sysfs", "sysfs", [*safe, "ro"])
     )
     return [
         {"destination": "/proc", "type": "proc", "source": "proc"},

@@ -9,10 +9,19 @@ from pyruntime.spec.config import Config, Process
 from pyruntime.spec.linux import IdMapping, Linux
 
 _NAMESPACES = ("user", "pid", "network", "mount", "uts", "ipc", "cgroup", "time")
-_PROPAGATIONS = ("", "shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable")
+_PROPAGATIONS = (
+    "",
+    "shared",
+    "slave",
+    "private",
+    "unbindable",
+    "rshared",
+    "rslave",
+    "rprivate",
+    "runbindable",
+)
 _IPC_SYSCTLS = frozenset(
-    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni "
-    "kernel.shm_rmid_forced".split()
+    ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"]
 )
 
 
@@ -50,7 +59,9 @@ def check_root(config: Config) -> None:
     if config.root is None:
         raise SpecError("config has no root", where="/root", hint='add "root": {"path": "rootfs"}')
     if not config.root.path:
-        raise SpecError("root.path is empty", where="/root/path", hint="name the directory of the root filesystem")
+        raise SpecError(
+            "root.path is empty", where="/root/path", hint="name the directory of the root filesystem"
+        )
 
 
 def check_process(config: Config) -> None:
@@ -62,7 +73,11 @@ def check_process(config: Config) -> None:
         raise SpecError("args must not be empty", where="/process/args", hint="name the program to run")
     if not process.cwd.startswith("/"):
         hint = "start it with '/': it is looked up from the container's root"
-        what = f"cwd must be an absolute path, found {process.cwd!r}" if process.cwd else "Cwd property must not be empty"
+        what = (
+            f"cwd must be an absolute path, found {process.cwd!r}"
+            if process.cwd
+            else "Cwd property must not be empty"
+        )
         raise SpecError(what, where="/process/cwd", hint=hint)
 
 
@@ -71,20 +86,26 @@ def check_environment(config: Config) -> None:
         name, equals, _ = entry.partition("=")
         if not equals or not name or "\0" in entry:
             hint = "write each entry as NAME=VALUE"
-            raise SpecError(f"invalid environment variable: {entry!r}", where=f"/process/env/{index}", hint=hint)
+            raise SpecError(
+                f"invalid environment variable: {entry!r}", where=f"/process/env/{index}", hint=hint
+            )
 
 
 def check_user(config: Config) -> None:
     user = _process(config).user
     for name, value in (("uid", user.uid), ("gid", user.gid)):
         if not 0 <= value < 1 << 32:
-            raise SpecError(f"{name} {value} is out of range", where=f"/process/user/{name}", hint="use 0 to 4294967295")
+            raise SpecError(
+                f"{name} {value} is out of range", where=f"/process/user/{name}", hint="use 0 to 4294967295"
+            )
     if user.umask is not None and not 0 <= user.umask <= 0o777:
         hint = "it is decimal in JSON: 18 is octal 022"
         raise SpecError(f"umask {user.umask} is out of range", where="/process/user/umask", hint=hint)
     mappings = _linux(config).uid_mappings, _linux(config).gid_mappings
     for name, value, table in (("uid", user.uid, mappings[0]), ("gid", user.gid, mappings[1])):
-        if table and not any(entry.container_id <= value < entry.container_id + entry.size for entry in table):
+        if table and not any(
+            entry.container_id <= value < entry.container_id + entry.size for entry in table
+        ):
             hint = f"add it to linux.{name}Mappings, or choose a {name} that is mapped"
             what = f"{name} {value} is not mapped in the user namespace"
             raise SpecError(what, where=f"/process/user/{name}", hint=hint)
@@ -93,7 +114,9 @@ def check_user(config: Config) -> None:
 def check_oom_score(config: Config) -> None:
     score = _process(config).oom_score_adj
     if score is not None and not -1000 <= score <= 1000:
-        raise SpecError(f"oomScoreAdj {score} is out of range", where="/process/oomScoreAdj", hint="use -1000 to 1000")
+        raise SpecError(
+            f"oomScoreAdj {score} is out of range", where="/process/oomScoreAdj", hint="use -1000 to 1000"
+        )
 
 
 def check_namespaces(config: Config) -> None:
@@ -104,10 +127,14 @@ def check_namespaces(config: Config) -> None:
             hint = f"use one of {', '.join(_NAMESPACES)}"
             raise SpecError(f"unknown namespace type {namespace.type!r}", where=f"{where}/type", hint=hint)
         if namespace.type in seen:
-            raise SpecError(f"malformed spec file: duplicated ns {namespace.type!r}", where=where, hint="keep one entry")
+            raise SpecError(
+                f"malformed spec file: duplicated ns {namespace.type!r}", where=where, hint="keep one entry"
+            )
         if namespace.path and not namespace.path.startswith("/"):
             hint = "start it with '/', as in /proc/1234/ns/net"
-            raise SpecError(f"namespace path {namespace.path!r} is relative", where=f"{where}/path", hint=hint)
+            raise SpecError(
+                f"namespace path {namespace.path!r} is relative", where=f"{where}/path", hint=hint
+            )
         seen.add(namespace.type)
 
 
@@ -123,14 +150,18 @@ def check_user_namespace(config: Config) -> None:
     for name, table in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
         if not namespace.path and not table:
             hint = "add an entry with containerID, hostID and size"
-            raise SpecError(f"user namespace without {name}Mappings", where=f"/linux/{name}Mappings", hint=hint)
+            raise SpecError(
+                f"user namespace without {name}Mappings", where=f"/linux/{name}Mappings", hint=hint
+            )
         _check_mappings(table, f"/linux/{name}Mappings")
 
 
 def _check_mappings(table: tuple[IdMapping, ...], where: str) -> None:
     for index, entry in enumerate(table):
         if entry.size < 1 or entry.container_id < 0 or entry.host_id < 0:
-            raise SpecError("invalid id mapping", where=f"{where}/{index}", hint="size must be at least 1, ids 0 or more")
+            raise SpecError(
+                "invalid id mapping", where=f"{where}/{index}", hint="size must be at least 1, ids 0 or more"
+            )
     if len(table) > 340:
         raise SpecError("too many id mappings", where=where, hint="the kernel takes at most 340")
 
@@ -144,14 +175,18 @@ def check_time(config: Config) -> None:
     for clock in offsets:
         if clock not in ("monotonic", "boottime"):
             hint = "use monotonic or boottime"
-            raise SpecError(f"unknown clock {clock!r}", where=f"/linux/timeOffsets/{escape(clock)}", hint=hint)
+            raise SpecError(
+                f"unknown clock {clock!r}", where=f"/linux/timeOffsets/{escape(clock)}", hint=hint
+            )
 
 
 def check_names(config: Config) -> None:
     for name, value in (("hostname", config.hostname), ("domainname", config.domainname)):
         if value and not _has_namespace(config, "uts"):
             hint = 'add {"type": "uts"} to linux.namespaces'
-            raise SpecError(f"unable to set {name} without a private UTS namespace", where=f"/{name}", hint=hint)
+            raise SpecError(
+                f"unable to set {name} without a private UTS namespace", where=f"/{name}", hint=hint
+            )
         if len(value) > 64:
             raise SpecError(f"{name} is too long", where=f"/{name}", hint="at most 64 characters")
 
@@ -179,7 +214,9 @@ def check_mounts(config: Config) -> None:
 
 def _check_mount_mappings(uid: bool, gid: bool, binds: bool, where: str) -> None:
     if uid != gid:
-        raise SpecError("mount has only one of uidMappings and gidMappings", where=where, hint="give both or neither")
+        raise SpecError(
+            "mount has only one of uidMappings and gidMappings", where=where, hint="give both or neither"
+        )
     if uid and not binds:
         hint = "only a bind mount can be idmapped: add bind to its options"
         raise SpecError("id mappings on a mount that is not a bind mount", where=where, hint=hint)
@@ -201,16 +238,20 @@ def check_paths(config: Config) -> None:
         raise SpecError(what, where="/linux/rootfsPropagation", hint=hint)
     for index, device in enumerate(linux.devices):
         if not device.path.startswith("/"):
-            raise SpecError("device path is relative", where=f"/linux/devices/{index}/path", hint="start it with '/'")
+            raise SpecError(
+                "device path is relative", where=f"/linux/devices/{index}/path", hint="start it with '/'"
+            )
 
 
 def check_sysctls(config: Config) -> None:
     for key, value in _linux(config).sysctl.items():
         where = f"/linux/sysctl/{escape(key)}"
         dot, slash = key.find("."), key.find("/")
-        name = key if 0 <= dot and (slash < 0 or dot < slash) else key.replace("/", ".")
+        name = key if dot >= 0 and (slash < 0 or dot < slash) else key.replace("/", ".")
         if "\n" in value or ".." in name.split(".") or name.startswith("."):
-            raise SpecError(f"invalid sysctl {key!r}", where=where, hint="write one line, and a key below /proc/sys")
+            raise SpecError(
+                f"invalid sysctl {key!r}", where=where, hint="write one line, and a key below /proc/sys"
+            )
         _check_sysctl(config, key, name, where)
 
 
@@ -251,7 +292,9 @@ def check_hooks(config: Config) -> None:
                 hint = "start it with '/'"
                 raise SpecError(f"hook path {hook.path!r} is relative", where=f"{where}/path", hint=hint)
             if hook.timeout is not None and hook.timeout <= 0:
-                raise SpecError("hook timeout must be greater than zero", where=f"{where}/timeout", hint="in seconds")
+                raise SpecError(
+                    "hook timeout must be greater than zero", where=f"{where}/timeout", hint="in seconds"
+                )
 
 
 def check_annotations(config: Config) -> None:

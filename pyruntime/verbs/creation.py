@@ -166,16 +166,23 @@ class _Creation:
             from pyruntime.execute.seccomp import compile_filter, filter_flags
 
             operations = with_filter(
-                operations, compile_filter(plan.filter, f"{self.store.root}/.seccomp"), filter_flags(plan.filter)
+                operations,
+                compile_filter(plan.filter, f"{self.store.root}/.seccomp"),
+                filter_flags(plan.filter),
             )
         try:
             session = Session(
-                operations, first_private=self.prepared.options.first_private, descriptors=descriptors, observe=observe
+                operations,
+                first_private=self.prepared.options.first_private,
+                descriptors=descriptors,
+                observe=observe,
             )
         finally:
             os.close(fifo)
             os.close(failure)
-        steps = ParentSteps(cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready)
+        steps = ParentSteps(
+            cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready
+        )
         launch(session, plan, steps, user_id=self.prepared.facts.user_id)
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
@@ -204,7 +211,9 @@ class _Creation:
         if self.hooks.prestart or self.hooks.create_runtime:
             document = hook_document(self.state, CREATING, pid)
             run_hooks(self.hooks.prestart, name="prestart", state=document, bundle=self.prepared.bundle)
-            run_hooks(self.hooks.create_runtime, name="createRuntime", state=document, bundle=self.prepared.bundle)
+            run_hooks(
+                self.hooks.create_runtime, name="createRuntime", state=document, bundle=self.prepared.bundle
+            )
 
     def _ready(self, pid: int) -> None:
         self.state = self.state.replace(creating=False)
@@ -248,5 +257,3 @@ def write_pid_file(path: str, pid: int) -> None:
     finally:
         os.close(descriptor)
     os.rename(temporary, path)
-
-

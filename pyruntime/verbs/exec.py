@@ -5,7 +5,6 @@ import os
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import SpecError, StateError, UsageError
 from pyruntime.base.jsonio import loads
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.execute import session as places
 from pyruntime.execute.creator import ParentSteps, launch, with_filter
 from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
@@ -22,26 +21,54 @@ from pyruntime.store.state import ContainerState
 from pyruntime.store.status import PAUSED, STOPPED, status_of
 from pyruntime.store.store import Store
 from pyruntime.verbs.creation import write_pid_file
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import check_console, listen_descriptors, require_descriptors, step_observer
 
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
-    Option(names=("console-socket",), value=True, metavar="PATH", help="send the terminal's master over this socket"),
-    Option(names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True),
+    Option(
+        names=("console-socket",),
+        value=True,
+        metavar="PATH",
+        help="send the terminal's master over this socket",
+    ),
+    Option(
+        names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True
+    ),
     Option(names=("cwd",), value=True, metavar="DIR", help="working directory in the container"),
     Option(names=("env", "e"), value=True, metavar="NAME=VALUE", help="add to the environment", repeat=True),
     Option(names=("tty", "t"), help="allocate a terminal"),
     Option(names=("user", "u"), value=True, metavar="UID[:GID]", help="run as this user"),
-    Option(names=("additional-gids", "g"), value=True, metavar="GID", help="add a supplementary group", repeat=True),
-    Option(names=("process", "p"), value=True, metavar="FILE", help="process.json instead of the command line"),
+    Option(
+        names=("additional-gids", "g"),
+        value=True,
+        metavar="GID",
+        help="add a supplementary group",
+        repeat=True,
+    ),
+    Option(
+        names=("process", "p"), value=True, metavar="FILE", help="process.json instead of the command line"
+    ),
     Option(names=("detach", "d"), help="return once the process runs"),
     Option(names=("pid-file",), value=True, metavar="FILE", help="write the pid of the process there"),
     Option(names=("process-label",), value=True, metavar="LABEL", help="SELinux label"),
     Option(names=("apparmor",), value=True, metavar="PROFILE", help="AppArmor profile"),
     Option(names=("no-new-privs",), help="set no_new_privs"),
     Option(names=("cap", "c"), value=True, metavar="CAP", help="add a capability", repeat=True),
-    Option(names=("preserve-fds",), value=True, metavar="N", help="keep N descriptors after the standard streams open"),
-    Option(names=("cgroup",), value=True, metavar="PATH", help="not available in this version", repeat=True, hidden=True),
+    Option(
+        names=("preserve-fds",),
+        value=True,
+        metavar="N",
+        help="keep N descriptors after the standard streams open",
+    ),
+    Option(
+        names=("cgroup",),
+        value=True,
+        metavar="PATH",
+        help="not available in this version",
+        repeat=True,
+        hidden=True,
+    ),
     Option(names=("ignore-paused",), help="do not refuse a paused container"),
 )
 
@@ -124,7 +151,12 @@ class _Execution:
     """One process on its way into a container."""
 
     def __init__(
-        self, arguments: Arguments, options: GlobalOptions, state: ContainerState, config: Config, process: Process
+        self,
+        arguments: Arguments,
+        options: GlobalOptions,
+        state: ContainerState,
+        config: Config,
+        process: Process,
     ) -> None:
         self.arguments = arguments
         self.options = options
@@ -174,7 +206,9 @@ class _Execution:
             init_fd=base + places.INIT_FD,
         )
         facts = read_host_facts()
-        plan = plan_exec(self.config, self.process, state.id, state.namespaces, facts, _cgroup(state), options)
+        plan = plan_exec(
+            self.config, self.process, state.id, state.namespaces, facts, _cgroup(state), options
+        )
         operations = plan.operations
         if plan.filter is not None:
             from pyruntime.execute.seccomp import compile_filter, filter_flags
@@ -185,7 +219,10 @@ class _Execution:
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
         session = Session(
-            operations, first_private=first, descriptors=descriptors, observe=step_observer(self.options, plan)
+            operations,
+            first_private=first,
+            descriptors=descriptors,
+            observe=step_observer(self.options, plan),
         )
         os.close(pidfd)
         pid = launch(session, plan, ParentSteps(), user_id=facts.user_id)

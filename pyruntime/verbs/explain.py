@@ -4,10 +4,10 @@ import sys
 
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.record import values_of
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.plan.launch import LaunchPlan
 from pyruntime.plan.operations import CGROUPS_READY, HOOKS_WANTED, MAPS_WRITTEN, READY, Await, Operation, Tell
 from pyruntime.verbs.creation import CreateOptions, prepare
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 USAGE = "[options] [bundle]"
 OPTIONS = (
@@ -36,7 +36,10 @@ def print_plan(plan: LaunchPlan, *, as_json: bool = False) -> None:
         return
     width = min(100, max(len(does) for _, _, does, _, _ in lanes))
     sys.stdout.write(
-        "".join(f"{lane:<9} {step:>3}  {does:<{width}}  {origin}".rstrip() + "\n" for lane, step, does, origin, _ in lanes)
+        "".join(
+            f"{lane:<9} {step:>3}  {does:<{width}}  {origin}".rstrip() + "\n"
+            for lane, step, does, origin, _ in lanes
+        )
     )
 
 
@@ -55,7 +58,9 @@ def plan_lines(plan: LaunchPlan) -> list[tuple[str, int, str, str, dict[str, obj
         add(_parent_steps(plan, operation))
         name = type(operation).__name__
         values = {key: _shown(value) for key, value in values_of(operation).items() if key != "origin"}
-        lines.append(("executor", number, operation.describe(), operation.origin, {"operation": name, **values}))
+        lines.append(
+            ("executor", number, operation.describe(), operation.origin, {"operation": name, **values})
+        )
     return lines
 
 

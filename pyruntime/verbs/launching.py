@@ -3,22 +3,40 @@
 import os
 
 from pyruntime.base.errors import UsageError
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.plan.launch import LaunchPlan
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAUNCH_OPTIONS = (
-    Option(names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"),
-    Option(names=("config", "f"), value=True, metavar="FILE", help="config.json (default: that of the bundle)"),
-    Option(names=("console-socket",), value=True, metavar="PATH", help="send the terminal's master over this socket"),
-    Option(names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True),
-    Option(names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"),
+    Option(
+        names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
+    ),
+    Option(
+        names=("config", "f"), value=True, metavar="FILE", help="config.json (default: that of the bundle)"
+    ),
+    Option(
+        names=("console-socket",),
+        value=True,
+        metavar="PATH",
+        help="send the terminal's master over this socket",
+    ),
+    Option(
+        names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True
+    ),
+    Option(
+        names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
+    ),
     Option(names=("no-pivot",), help="move the root instead of pivot_root (for an initramfs)"),
     Option(names=("no-new-keyring",), help="keep the caller's session keyring"),
-    Option(names=("preserve-fds",), value=True, metavar="N", help="keep N descriptors after the standard streams open"),
+    Option(
+        names=("preserve-fds",),
+        value=True,
+        metavar="N",
+        help="keep N descriptors after the standard streams open",
+    ),
     Option(names=("explain",), help="print the plan and do nothing"),
 )
 
@@ -57,7 +75,9 @@ def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> st
         raise UsageError("--pidfd-socket is not available in this version", hint="use --pid-file")
     if terminal and detached and not path:
         hint = "name one with --console-socket, or set process.terminal to false"
-        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket", hint=hint)
+        raise UsageError(
+            "cannot allocate tty if pyruntime will detach without setting console socket", hint=hint
+        )
     if path and not (terminal and detached):
         hint = "leave --console-socket out, or set process.terminal to true and detach"
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty", hint=hint)

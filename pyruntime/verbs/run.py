@@ -2,8 +2,8 @@
 
 import os
 
-from pyruntime.store.store import Store
 from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import create_container, prepare
 from pyruntime.verbs.delete import delete_container
@@ -79,5 +79,3 @@ def _start_or_delete(store: Store, container_id: str) -> None:
     except BaseException:
         delete_container(store, container_id, force=True)
         raise
-
-

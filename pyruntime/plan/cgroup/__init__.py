@@ -50,7 +50,12 @@ _LIMITS = (
 
 
 def plan_cgroup(
-    config: Config, layout: CgroupLayout, container_id: str, *, rootless: bool, cgroup_manager: str = "cgroupfs"
+    config: Config,
+    layout: CgroupLayout,
+    container_id: str,
+    *,
+    rootless: bool,
+    cgroup_manager: str = "cgroupfs",
 ) -> CgroupPlan:
     """Plan the cgroups of a container.
 
@@ -60,7 +65,9 @@ def plan_cgroup(
     Source: config-linux.md, "Control groups".
     """
     if cgroup_manager == "disabled" or layout.mode == "none":
-        _refuse_limits(config, "cgroups are disabled" if layout.mode != "none" else "no cgroup hierarchy is mounted")
+        _refuse_limits(
+            config, "cgroups are disabled" if layout.mode != "none" else "no cgroup hierarchy is mounted"
+        )
         return CgroupPlan(optional=True)
     resources = _resources(config)
     directories: dict[str, str] = {}

@@ -54,7 +54,9 @@ def _plan_weights(block_io: BlockIo, directory: str, unified: bool) -> "Iterator
             )
     if block_io.leaf_weight and not unified:
         yield WriteCgroupFile(
-            origin=f"{_ORIGIN}/leafWeight", path=f"{directory}/blkio.leaf_weight", value=str(block_io.leaf_weight)
+            origin=f"{_ORIGIN}/leafWeight",
+            path=f"{directory}/blkio.leaf_weight",
+            value=str(block_io.leaf_weight),
         )
     for index, device in enumerate(block_io.weight_device):
         if device.weight is None:
@@ -62,4 +64,6 @@ def _plan_weights(block_io: BlockIo, directory: str, unified: bool) -> "Iterator
         value = f"{device.major}:{device.minor} {device.weight}"
         path = f"{directory}/io.bfq.weight" if unified else f"{directory}/blkio.weight_device"
         instead = () if unified else (f"{directory}/blkio.bfq.weight_device", value)
-        yield WriteCgroupFile(origin=f"{_ORIGIN}/weightDevice/{index}", path=path, value=value, instead=instead)
+        yield WriteCgroupFile(
+            origin=f"{_ORIGIN}/weightDevice/{index}", path=path, value=value, instead=instead
+        )

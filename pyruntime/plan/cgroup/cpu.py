@@ -43,7 +43,9 @@ def _plan_v1(cpu: Cpu, directory: str) -> "Iterator[CgroupOperation]":
 def _plan_v2(cpu: Cpu, directory: str) -> "Iterator[CgroupOperation]":
     if cpu.realtime_period or cpu.realtime_runtime:
         hint = "cgroup v2 has no realtime limits: leave realtimeRuntime and realtimePeriod out"
-        raise SpecError("realtime CPU limits are not supported", where=f"{_ORIGIN}/realtimeRuntime", hint=hint)
+        raise SpecError(
+            "realtime CPU limits are not supported", where=f"{_ORIGIN}/realtimeRuntime", hint=hint
+        )
     if cpu.idle is not None:
         yield WriteCgroupFile(origin=f"{_ORIGIN}/idle", path=f"{directory}/cpu.idle", value=str(cpu.idle))
     if cpu.shares and cpu.idle != 1:
@@ -55,7 +57,9 @@ def _plan_v2(cpu: Cpu, directory: str) -> "Iterator[CgroupOperation]":
             origin=f"{_ORIGIN}/quota", path=f"{directory}/cpu.max", value=f"{quota} {cpu.period or 100000}"
         )
     if cpu.burst is not None:
-        yield WriteCgroupFile(origin=f"{_ORIGIN}/burst", path=f"{directory}/cpu.max.burst", value=str(cpu.burst))
+        yield WriteCgroupFile(
+            origin=f"{_ORIGIN}/burst", path=f"{directory}/cpu.max.burst", value=str(cpu.burst)
+        )
 
 
 def weight_of_shares(shares: int) -> int:
@@ -93,6 +97,4 @@ def plan_cpuset(resources: Resources, target: "CgroupTarget") -> "Iterator[Cgrou
     for name, value in (("cpus", cpu.cpus), ("mems", cpu.mems)):
         if value:
             directory = target.directory("cpuset", f"{_ORIGIN}/{name}")
-            yield WriteCgroupFile(
-                origin=f"{_ORIGIN}/{name}", path=f"{directory}/cpuset.{name}", value=value
-            )
+            yield WriteCgroupFile(origin=f"{_ORIGIN}/{name}", path=f"{directory}/cpuset.{name}", value=value)

@@ -49,7 +49,9 @@ def device_rules(config: Config, resources: Resources) -> tuple[Rule, ...]:
     Raises:
         SpecError: a type or an access string is unknown, or the access is empty.
     """
-    rules = [_read_rule(rule, f"/linux/resources/devices/{index}") for index, rule in enumerate(resources.devices)]
+    rules = [
+        _read_rule(rule, f"/linux/resources/devices/{index}") for index, rule in enumerate(resources.devices)
+    ]
     if not rules:
         return ()
     for index, device in enumerate(config.linux.devices if config.linux is not None else ()):
@@ -103,7 +105,9 @@ def plan_devices_v1(rules: tuple[Rule, ...], directory: str) -> "Iterator[Cgroup
         file = "devices.allow" if rule.allow else "devices.deny"
         kinds = ("a",) if _is_all(rule) else ("b", "c") if rule.type == "a" else (rule.type,)
         for kind in kinds:
-            value = "a" if kind == "a" else f"{kind} {_number(rule.major)}:{_number(rule.minor)} {rule.access}"
+            value = (
+                "a" if kind == "a" else f"{kind} {_number(rule.major)}:{_number(rule.minor)} {rule.access}"
+            )
             yield WriteCgroupFile(origin=rule.origin, path=f"{directory}/{file}", value=value)
 
 

@@ -24,7 +24,9 @@ def plan_memory(resources: Resources, target: "CgroupTarget") -> "Iterator[Cgrou
         return
     if memory.swap is not None and memory.limit is not None and 0 <= memory.swap < memory.limit:
         hint = "swap counts memory plus swap: make it at least as large as limit, or -1"
-        raise SpecError("memory swap limit is smaller than the memory limit", where=f"{_ORIGIN}/swap", hint=hint)
+        raise SpecError(
+            "memory swap limit is smaller than the memory limit", where=f"{_ORIGIN}/swap", hint=hint
+        )
     directory = target.directory("memory", _ORIGIN)
     yield from _plan_v2(memory, directory) if target.unified else _plan_v1(memory, directory)
 
@@ -54,7 +56,9 @@ def _plan_v1(memory: Memory, directory: str) -> "Iterator[CgroupOperation]":
             hint = "write a number from 0 to 100"
             raise SpecError("invalid memory swappiness", where=f"{_ORIGIN}/swappiness", hint=hint)
         yield WriteCgroupFile(
-            origin=f"{_ORIGIN}/swappiness", path=f"{directory}/memory.swappiness", value=str(memory.swappiness)
+            origin=f"{_ORIGIN}/swappiness",
+            path=f"{directory}/memory.swappiness",
+            value=str(memory.swappiness),
         )
     if memory.disable_oom_killer:
         yield WriteCgroupFile(

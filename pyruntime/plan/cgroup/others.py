@@ -30,11 +30,15 @@ def plan_hugetlb(resources: Resources, target: "CgroupTarget") -> "Iterator[Cgro
         origin = f"{_ORIGIN}/hugepageLimits/{index}"
         directory = target.directory("hugetlb", origin)
         if "/" in entry.page_size:
-            raise SpecError("invalid huge page size", where=f"{origin}/pageSize", hint="write it as 2MB or 1GB")
+            raise SpecError(
+                "invalid huge page size", where=f"{origin}/pageSize", hint="write it as 2MB or 1GB"
+            )
         suffix = "max" if target.unified else "limit_in_bytes"
         base = f"{directory}/hugetlb.{entry.page_size}"
         yield WriteCgroupFile(origin=origin, path=f"{base}.{suffix}", value=str(entry.limit))
-        yield WriteCgroupFile(origin=origin, path=f"{base}.rsvd.{suffix}", value=str(entry.limit), missing_ok=True)
+        yield WriteCgroupFile(
+            origin=origin, path=f"{base}.rsvd.{suffix}", value=str(entry.limit), missing_ok=True
+        )
 
 
 def plan_network(resources: Resources, target: "CgroupTarget") -> "Iterator[CgroupOperation]":

@@ -36,10 +36,7 @@ FLAGS = {
 }
 ARCHITECTURES = tuple(
     f"SCMP_ARCH_{name}"
-    for name in (
-        "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PARISC "
-        "PARISC64 PPC PPC64 PPC64LE RISCV64 S390 S390X SH SHEB"
-    ).split()
+    for name in ["X86", "X86_64", "X32", "ARM", "AARCH64", "LOONGARCH64", "M68K", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PARISC", "PARISC64", "PPC", "PPC64", "PPC64LE", "RISCV64", "S390", "S390X", "SH", "SHEB"]
 )
 _EPERM = 1
 _ENOSYS = 38
@@ -73,11 +70,15 @@ def plan_filter(seccomp: Seccomp) -> FilterRequest:
     default = _action(seccomp.default_action, seccomp.default_errno_ret, f"{origin}/defaultAction")
     if default == ACTIONS["SCMP_ACT_NOTIFY"]:
         hint = "use it for single system calls"
-        raise SpecError("SCMP_ACT_NOTIFY cannot be the default action", where=f"{origin}/defaultAction", hint=hint)
+        raise SpecError(
+            "SCMP_ACT_NOTIFY cannot be the default action", where=f"{origin}/defaultAction", hint=hint
+        )
     for index, name in enumerate(seccomp.architectures):
         if name not in ARCHITECTURES:
             hint = f"use names such as {ARCHITECTURES[1]}"
-            raise SpecError(f"unknown architecture {name!r}", where=f"{origin}/architectures/{index}", hint=hint)
+            raise SpecError(
+                f"unknown architecture {name!r}", where=f"{origin}/architectures/{index}", hint=hint
+            )
     rules: list[FilterRule] = []
     for index, entry in enumerate(seccomp.syscalls):
         rules += _rules(entry, default, f"{origin}/syscalls/{index}")
@@ -93,7 +94,9 @@ def plan_filter(seccomp: Seccomp) -> FilterRequest:
 def _action(name: str, errno: int | None, where: str) -> int:
     number = ACTIONS.get(name)
     if number is None:
-        raise SpecError(f"unknown seccomp action {name!r}", where=where, hint=f"use one of {', '.join(ACTIONS)}")
+        raise SpecError(
+            f"unknown seccomp action {name!r}", where=where, hint=f"use one of {', '.join(ACTIONS)}"
+        )
     if errno is not None and name not in _TAKES_ERRNO:
         hint = "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one: remove it"
         raise SpecError(f"{name} does not take an errno", where=where, hint=hint)
@@ -109,7 +112,9 @@ def _flags(seccomp: Seccomp) -> int:
     for index, name in enumerate(seccomp.flags):
         if name not in FLAGS:
             where = f"/linux/seccomp/flags/{index}"
-            raise SpecError(f"unknown seccomp flag {name!r}", where=where, hint=f"use one of {', '.join(FLAGS)}")
+            raise SpecError(
+                f"unknown seccomp flag {name!r}", where=where, hint=f"use one of {', '.join(FLAGS)}"
+            )
         bits |= FLAGS[name]
     return bits
 
@@ -123,14 +128,20 @@ def _unknown_errno(default: int) -> int:
 
 def _rules(entry: SeccompSyscall, default: int, where: str) -> list[FilterRule]:
     if not entry.names:
-        raise SpecError("seccomp rule without names", where=f"{where}/names", hint="name at least one system call")
+        raise SpecError(
+            "seccomp rule without names", where=f"{where}/names", hint="name at least one system call"
+        )
     action = _action(entry.action, entry.errno_ret, f"{where}/action")
     if action == ACTIONS["SCMP_ACT_NOTIFY"]:
         what = "SCMP_ACT_NOTIFY needs listenerPath"
-        raise SpecError(what, where=f"{where}/action", hint="it is not supported by this version: use another action")
+        raise SpecError(
+            what, where=f"{where}/action", hint="it is not supported by this version: use another action"
+        )
     if action == default:
         return []
-    comparisons = [_comparison(argument, f"{where}/args/{index}") for index, argument in enumerate(entry.args)]
+    comparisons = [
+        _comparison(argument, f"{where}/args/{index}") for index, argument in enumerate(entry.args)
+    ]
     indexes = [comparison[0] for comparison in comparisons]
     if len(set(indexes)) != len(indexes):
         # libseccomp takes one comparison of an argument in a rule: several are alternatives, as with runc.
