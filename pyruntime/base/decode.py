@@ -109,7 +109,7 @@ def _decoder_for(annotation: object) -> "Decoder":
         item = _decoder_for(annotation.__args__[0 if annotation.__origin__ is tuple else 1])
         return _tuple_decoder(item) if annotation.__origin__ is tuple else _dict_decoder(item)
     if annotation in (int, str, bool):
-        return _scalar_decoder(annotation)  # type: ignore[arg-type]
+        return _scalar_decoder(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Record):
         record = annotation
         return lambda value, where: decode(record, value, where)

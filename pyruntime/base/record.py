@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self, dataclass_transform
 else:
 
-    def dataclass_transform(**_options):
+    def dataclass_transform(**_options: object) -> object:
         return lambda decorated: decorated
 
 
@@ -48,7 +48,7 @@ class Record:
         raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and values_of(self) == values_of(other)  # type: ignore[arg-type]
+        return type(self) is type(other) and values_of(self) == values_of(other)
 
     def __hash__(self) -> int:
         return hash((type(self), *(repr(value) for value in values_of(self).values())))

@@ -1,6 +1,5 @@
 """In the foreground: wait for a container's process, pass signals on, and copy its terminal."""
 
-import _signal
 import os
 import select
 
@@ -8,7 +7,12 @@ from pyruntime.host.process import signal_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
+    from typing import Any
+
     from pyruntime.execute.terminal import TerminalProxy
+else:
+    import _signal
 
 # Signals that are about this process, not about the container's; 28 is the terminal's business.
 _NOT_FORWARDED = {9, 19, 17, 23, 28}
@@ -29,7 +33,7 @@ class SignalForwarding:
         self.reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        self._previous: list[tuple[int, object]] = []
+        self._previous: "list[tuple[int, Any]]" = []
         for number in range(1, 65):
             if number in (9, 17, 19) or 32 <= number <= 33:
                 continue
@@ -46,7 +50,7 @@ class SignalForwarding:
         """Give every signal its former handler back."""
         for number, handler in self._previous:
             if handler is not None:
-                _signal.signal(number, handler)  # type: ignore[arg-type]
+                _signal.signal(number, handler)
         _signal.set_wakeup_fd(-1)
         os.close(self.reader)
         os.close(self._writer)

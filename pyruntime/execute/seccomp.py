@@ -39,11 +39,11 @@ def compile_filter(request: FilterRequest, cache_directory: str) -> bytes:
 
 
 def _digest(data: bytes) -> str:
+    # hashlib would load OpenSSL, which takes longer than everything else here.
     try:
-        from _sha2 import sha256
+        sha256 = __import__("_sha2").sha256
     except ImportError:
-        from _sha256 import sha256  # Python 3.11
-
+        sha256 = __import__("_sha256").sha256  # Python 3.11
     return str(sha256(data).hexdigest())
 
 

@@ -31,7 +31,24 @@ if TYPE_CHECKING:
 RLIMIT_NUMBERS = {
     name: number
     for number, name in enumerate(
-        ["CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"]
+        [
+            "CPU",
+            "FSIZE",
+            "DATA",
+            "STACK",
+            "CORE",
+            "RSS",
+            "NPROC",
+            "NOFILE",
+            "MEMLOCK",
+            "AS",
+            "LOCKS",
+            "SIGPENDING",
+            "MSGQUEUE",
+            "NICE",
+            "RTPRIO",
+            "RTTIME",
+        ]
     )
 }
 _POLICIES = {"OTHER": 0, "FIFO": 1, "RR": 2, "BATCH": 3, "ISO": 4, "IDLE": 5, "DEADLINE": 6}
@@ -113,7 +130,7 @@ def _scheduler_attributes(scheduler: Scheduler) -> bytes:
             hint = f"use one of {', '.join('SCHED_FLAG_' + known for known in _SCHEDULER_FLAGS)}"
             raise SpecError(f"unknown scheduler flag {name!r}", where=where, hint=hint)
         flags |= bit
-    numbers = (
+    numbers: tuple[tuple[int, int], ...] = (
         (56, 4),
         (policy, 4),
         (flags, 8),

@@ -38,6 +38,7 @@ from pyruntime.plan.operations import (
 )
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.plan.view import ContainerView
+from pyruntime.spec.config import Config, Process
 from pyruntime.spec.linux import Linux
 
 TYPE_CHECKING = False
@@ -67,10 +68,30 @@ def plan_init(
     view: ContainerView, mounts: MountPlan, devices: "Iterable[Operation]", options: LaunchOptions
 ) -> list[Operation]:
     """Everything between the clone and the identity of the process, in runc's order."""
-    config = view.config
-    process = config.process
+    process = view.config.process
     assert process is not None, "plan_create refuses a config without process"
-    linux = config.linux or Linux()
+    linux = view.config.linux or Linux()
+    return [
+        *_plan_session(view, options),
+        *_plan_root(view, linux),
+        *mounts.mounts,
+        *devices,
+        Tell(rendezvous=HOOKS_WANTED),
+        Await(rendezvous=HOOKS_DONE),
+        *plan_container_hooks(view, "createContainer", "created"),
+        MoveRoot() if options.no_pivot else PivotRoot(),
+        *_plan_root_propagation(linux),
+        MakeDirectory(origin="/process/cwd", path=process.cwd),
+        plan_console(process, options, bind=1) if process.terminal else ReopenNullStdio(),
+        *mounts.finish,
+        *_plan_names(view.config),
+        *plan_apparmor(process, view.facts),
+        *_plan_kernel_view(linux),
+    ]
+
+
+def _plan_session(view: ContainerView, options: LaunchOptions) -> list[Operation]:
+    """What separates the process from its caller."""
     operations: list[Operation] = [NewSession()]
     if not options.no_new_keyring:
         permissions = _KEY_SEARCH_BY_OTHER if view.has_user_namespace else _KEY_SEARCH_BY_USER
@@ -78,41 +99,37 @@ def plan_init(
     operations.append(ResetAffinity())
     if view.makes_namespace("network"):
         operations.append(RaiseLoopback(origin="/linux/namespaces"))
+    return operations
 
-    operations += _plan_root(view, linux)
-    operations += mounts.mounts
-    operations += devices
-    operations += [Tell(rendezvous=HOOKS_WANTED), Await(rendezvous=HOOKS_DONE)]
-    operations += plan_container_hooks(view, "createContainer", "created")
-    operations.append(MoveRoot() if options.no_pivot else PivotRoot())
+
+def plan_console(process: Process, options: LaunchOptions, *, bind: int) -> OpenConsole:
+    """The terminal of a process; `bind` puts it on /dev/console as well."""
+    size = process.console_size
+    return OpenConsole(
+        origin="/process/terminal",
+        socket_fd=options.console_fd,
+        rows=size.height if size is not None else 0,
+        columns=size.width if size is not None else 0,
+        uid=process.user.uid,
+        bind=bind,
+    )
+
+
+def _plan_root_propagation(linux: Linux) -> list[Operation]:
     propagation = PROPAGATION.get(linux.rootfs_propagation, 0)
     if propagation & (MS_SHARED | MS_UNBINDABLE):
-        operations.append(SetRootPropagation(origin="/linux/rootfsPropagation", flags=propagation))
+        return [SetRootPropagation(origin="/linux/rootfsPropagation", flags=propagation)]
+    return []
 
-    operations.append(MakeDirectory(origin="/process/cwd", path=process.cwd))
-    if process.terminal:
-        size = process.console_size
-        operations.append(
-            OpenConsole(
-                origin="/process/terminal",
-                socket_fd=options.console_fd,
-                rows=size.height if size is not None else 0,
-                columns=size.width if size is not None else 0,
-                uid=process.user.uid,
-                bind=1,
-            )
-        )
-    else:
-        operations.append(ReopenNullStdio())
-    operations += mounts.finish
+
+def _plan_names(config: Config) -> list[Operation]:
+    operations: list[Operation] = []
     if config.root is not None and config.root.readonly:
         operations.append(RemountRootReadonly(origin="/root/readonly"))
     if config.hostname:
         operations.append(SetHostname(origin="/hostname", name=config.hostname))
     if config.domainname:
         operations.append(SetDomainname(origin="/domainname", name=config.domainname))
-    operations += plan_apparmor(process, view.facts)
-    operations += _plan_kernel_view(linux)
     return operations
 
 

@@ -16,7 +16,7 @@ from pyruntime.plan.identity import (
     plan_scheduling,
     plan_selinux,
 )
-from pyruntime.plan.init import plan_container_hooks, plan_init
+from pyruntime.plan.init import plan_console, plan_container_hooks, plan_init
 from pyruntime.plan.mounts import id_map_text, plan_mounts
 from pyruntime.plan.namespaces import plan_namespaces
 from pyruntime.plan.operations import (
@@ -36,7 +36,6 @@ from pyruntime.plan.operations import (
     LoadSeccomp,
     NewSession,
     NoNewPrivileges,
-    OpenConsole,
     OpenPath,
     Operation,
     ResetAffinity,
@@ -107,24 +106,13 @@ def plan_create(
     )
     request, load = _plan_seccomp(config, options)
     mounts = plan_mounts(view)
-    operations: list[Operation] = [CloseInherited(first=options.first_private), SetUmask(mask=0)]
-    if process.oom_score_adj is not None:
-        operations.append(
-            SetOomScore(
-                origin="/process/oomScoreAdj",
-                score=process.oom_score_adj,
-                tolerant=1 if facts.rootless else 0,
-            )
-        )
+    operations = _plan_front(process, facts, options)
     operations += mounts.prepare
     operations += _plan_cgroup_entry(cgroup)
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
     devices = plan_devices(config, facts, new_user_namespace=view.has_user_namespace)
     operations += plan_init(view, mounts, devices, options)
-    operations += _plan_process(process, facts, load)
-    operations += [Tell(rendezvous=READY), Await(rendezvous=PROCEED)]
-    operations += plan_selinux(process, facts)
-    operations += plan_identity(process, facts, load)
+    operations += _plan_end(process, facts, load)
     operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
     operations += plan_container_hooks(view, "startContainer", "created")
     operations.append(_plan_execute(process, options))
@@ -149,46 +137,14 @@ def plan_exec(
 ) -> LaunchPlan:
     """Plan one more process in a running container.
 
-    `namespaces` are those of the container that differ from the runtime's; `options.init_fd` is a pidfd of its init.
+    `namespaces` are those of the container that differ from the runtime's; `options.init_fd` is a pidfd of its
+    init.
     """
     request, load = _plan_seccomp(config, options)
-    operations: list[Operation] = [
-        CloseInherited(first=options.first_private),
-        SetUmask(mask=0),
-        # A process of the container must not be able to look into this one once it is in its pid namespace.
-        SetDumpable(dumpable=0),
-    ]
-    if process.oom_score_adj is not None:
-        operations.append(
-            SetOomScore(
-                origin="/process/oomScoreAdj",
-                score=process.oom_score_adj,
-                tolerant=1 if facts.rootless else 0,
-            )
-        )
-    affinity = process.exec_cpu_affinity
-    if affinity is not None and affinity.initial:
-        operations.append(
-            SetAffinity(
-                origin="/process/execCPUAffinity/initial",
-                cpus=cpu_mask(affinity.initial, "/process/execCPUAffinity/initial"),
-            )
-        )
-    operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
-    if cgroup.clone_directory:
-        operations += [
-            OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory),
-            Clone(flags=0, cgroup_slot=CGROUP_SLOT),
-        ]
-    if affinity is not None and affinity.final:
-        operations.append(
-            SetAffinity(
-                origin="/process/execCPUAffinity/final",
-                cpus=cpu_mask(affinity.final, "/process/execCPUAffinity/final"),
-            )
-        )
-    elif affinity is None:
-        operations.append(ResetAffinity())
+    operations = _plan_front(process, facts, options)
+    # A process of the container must not be able to look into this one once it is in its pid namespace.
+    operations.append(SetDumpable(dumpable=0))
+    operations += _plan_exec_entry(process, cgroup)
     if namespaces:
         operations.append(JoinProcess(pidfd_fd=options.init_fd, flags=namespaces))
     operations.append(Clone(flags=0))
@@ -198,12 +154,9 @@ def plan_exec(
     if not options.no_new_keyring:
         operations.append(JoinKeyring(name=f"_ses.{container_id}", permissions=0))
     if process.terminal:
-        operations.append(_plan_console(process, options, bind=0))
+        operations.append(plan_console(process, options, bind=0))
     operations += plan_apparmor(process, facts)
-    operations += _plan_process(process, facts, load)
-    operations += [Tell(rendezvous=READY), Await(rendezvous=PROCEED)]
-    operations += plan_selinux(process, facts)
-    operations += plan_identity(process, facts, load)
+    operations += _plan_end(process, facts, load)
     operations.append(_plan_execute(process, options))
     return LaunchPlan(
         operations=tuple(operations),
@@ -212,6 +165,51 @@ def plan_exec(
         filter=request,
         namespaces=namespaces,
     )
+
+
+def _plan_front(process: Process, facts: HostFacts, options: LaunchOptions) -> list[Operation]:
+    """What comes first in every plan."""
+    operations: list[Operation] = [CloseInherited(first=options.first_private), SetUmask(mask=0)]
+    if process.oom_score_adj is not None:
+        tolerant = 1 if facts.rootless else 0
+        operations.append(
+            SetOomScore(origin="/process/oomScoreAdj", score=process.oom_score_adj, tolerant=tolerant)
+        )
+    return operations
+
+
+def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
+    """Into the container's cgroups, on the CPUs that execCPUAffinity names before and after that."""
+    operations: list[Operation] = []
+    affinity = process.exec_cpu_affinity
+    where = "/process/execCPUAffinity"
+    if affinity is not None and affinity.initial:
+        mask = cpu_mask(affinity.initial, f"{where}/initial")
+        operations.append(SetAffinity(origin=f"{where}/initial", cpus=mask))
+    operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
+    if cgroup.clone_directory:
+        operations += [
+            OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory),
+            Clone(flags=0, cgroup_slot=CGROUP_SLOT),
+        ]
+    if affinity is not None and affinity.final:
+        operations.append(
+            SetAffinity(origin=f"{where}/final", cpus=cpu_mask(affinity.final, f"{where}/final"))
+        )
+    elif affinity is None:
+        operations.append(ResetAffinity())
+    return operations
+
+
+def _plan_end(process: Process, facts: HostFacts, load: LoadSeccomp | None) -> list[Operation]:
+    """The last steps of every plan before the program: the parent saves the state in their middle."""
+    return [
+        *_plan_process(process, facts, load),
+        Tell(rendezvous=READY),
+        Await(rendezvous=PROCEED),
+        *plan_selinux(process, facts),
+        *plan_identity(process, facts, load),
+    ]
 
 
 def _process_of(config: Config) -> Process:
@@ -264,18 +262,6 @@ def _plan_process(process: Process, facts: HostFacts, load: LoadSeccomp | None) 
         operations.append(NoNewPrivileges(origin="/process/noNewPrivileges"))
     operations += plan_scheduling(process)
     return operations
-
-
-def _plan_console(process: Process, options: LaunchOptions, *, bind: int) -> OpenConsole:
-    size = process.console_size
-    return OpenConsole(
-        origin="/process/terminal",
-        socket_fd=options.console_fd,
-        rows=size.height if size is not None else 0,
-        columns=size.width if size is not None else 0,
-        uid=process.user.uid,
-        bind=bind,
-    )
 
 
 def _plan_execute(process: Process, options: LaunchOptions) -> Execute:

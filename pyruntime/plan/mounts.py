@@ -29,8 +29,8 @@ from pyruntime.plan.operations import (
     SetPropagation,
 )
 from pyruntime.plan.view import ContainerView
-from pyruntime.spec.config import IdMapping
 from pyruntime.spec.config import Mount as MountEntry
+from pyruntime.spec.linux import IdMapping
 
 FIRST_MOUNT_SLOT = 8  # the slots below belong to plan/launch.py
 LAST_SLOT = 63

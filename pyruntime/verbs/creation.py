@@ -215,7 +215,7 @@ class _Creation:
                 self.hooks.create_runtime, name="createRuntime", state=document, bundle=self.prepared.bundle
             )
 
-    def _ready(self, pid: int) -> None:
+    def _ready(self, _pid: int) -> None:
         self.state = self.state.replace(creating=False)
         self._save()
 

@@ -1,5 +1,5 @@
 /* The vocabulary of plans: code, name, signature of arguments (s string, l list, b bytes, i number).
-   pyruntime/plan/operations.py is the same table with what each operation means; a test compares the two. */
+   pyruntime/plan/operations/ is the same table with what each operation means; a test compares the two. */
 #ifndef OPERATIONS_H
 #define OPERATIONS_H
 

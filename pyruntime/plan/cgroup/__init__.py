@@ -31,10 +31,6 @@ class CgroupPlan(Record):
     paths: dict[str, str] = {}
     optional: bool = False
 
-    def without(self) -> "CgroupPlan":
-        """The plan of a container that stays in the caller's cgroups."""
-        return CgroupPlan(optional=True)
-
 
 _LIMITS = (
     ("memory", plan_memory),
@@ -70,15 +66,41 @@ def plan_cgroup(
         )
         return CgroupPlan(optional=True)
     resources = _resources(config)
-    directories: dict[str, str] = {}
-    make: list[CgroupOperation] = []
-    joins: list[str] = []
-    clone_directory = ""
-    for hierarchy in layout.hierarchies:
-        path = cgroup_directory(config, hierarchy, container_id)
+    if rootless and resources.replace(devices=()) == Resources() and not _asked_path(config):
+        # Without rights over cgroups and without a wish for limits the container stays where its caller is.
+        return CgroupPlan(optional=True)
+    places = _Places(config, layout, container_id)
+    target = CgroupTarget(layout.mode == "v2", places.directories)
+    limits = [operation for _, planner in _LIMITS for operation in planner(resources, target)]
+    rules = device_rules(config, resources)
+    if "devices" in places.directories and not rootless:
+        limits += plan_devices_v1(rules, places.directories["devices"])
+    return CgroupPlan(
+        directories=tuple(dict.fromkeys(places.directories.values())),
+        make=tuple(places.make),
+        join_files=tuple(places.joins),
+        clone_directory=places.clone_directory,
+        limits=tuple(limits),
+        device_program=device_program(rules) if layout.mode == "v2" and not rootless else b"",
+        paths=places.directories,
+    )
+
+
+class _Places:
+    """Where the container goes in each hierarchy, and how it gets there."""
+
+    def __init__(self, config: Config, layout: CgroupLayout, container_id: str) -> None:
+        self.directories: dict[str, str] = {}
+        self.make: list[CgroupOperation] = []
+        self.joins: list[str] = []
+        self.clone_directory = ""
+        for hierarchy in layout.hierarchies:
+            self._add(hierarchy, cgroup_directory(config, hierarchy, container_id), layout)
+
+    def _add(self, hierarchy: Hierarchy, path: str, layout: CgroupLayout) -> None:
         for controller in hierarchy.controllers if hierarchy.version == 1 else ("",):
-            directories[controller] = path
-        make.append(
+            self.directories[controller] = path
+        self.make.append(
             MakeCgroup(
                 origin="/linux/cgroupsPath",
                 path=path,
@@ -87,27 +109,11 @@ def plan_cgroup(
             )
         )
         if hierarchy.version == 2:
-            clone_directory = path
-            continue
+            self.clone_directory = path
+            return
         if "cpuset" in hierarchy.controllers:
-            make.append(FillCpuset(path=path, mount_point=hierarchy.mount_point))
-        joins.append(f"{path}/tasks")
-
-    target = CgroupTarget(layout.mode == "v2", directories)
-    limits = [operation for _, planner in _LIMITS for operation in planner(resources, target)]
-    rules = device_rules(config, resources)
-    if "devices" in directories and not rootless:
-        limits += plan_devices_v1(rules, directories["devices"])
-    return CgroupPlan(
-        directories=tuple(dict.fromkeys(directories.values())),
-        make=tuple(make),
-        join_files=tuple(joins),
-        clone_directory=clone_directory,
-        limits=tuple(limits),
-        device_program=device_program(rules) if layout.mode == "v2" and not rootless else b"",
-        paths=directories,
-        optional=rootless and not limits and not (config.linux and config.linux.cgroups_path),
-    )
+            self.make.append(FillCpuset(path=path, mount_point=hierarchy.mount_point))
+        self.joins.append(f"{path}/tasks")
 
 
 class CgroupTarget:
@@ -139,7 +145,7 @@ def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) ->
     Raises:
         SpecError: the path is of the systemd form.
     """
-    asked = config.linux.cgroups_path if config.linux is not None else ""
+    asked = _asked_path(config)
     if asked.count(":") == 2 and not asked.startswith("/"):
         hint = "write it as a path, such as /pods/web, or use the systemd cgroup driver"
         what = f"cgroupsPath {asked!r} has the form slice:prefix:name of the systemd cgroup driver"
@@ -159,6 +165,10 @@ def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) ->
         hint = "name a cgroup of the container's own below the root"
         raise SpecError("cgroupsPath is the root of the hierarchy", where="/linux/cgroupsPath", hint=hint)
     return "/".join([hierarchy.mount_point, *parts])
+
+
+def _asked_path(config: Config) -> str:
+    return config.linux.cgroups_path if config.linux is not None else ""
 
 
 def _inside(path: str, mount_root: str) -> str:
