@@ -52,11 +52,11 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
             Tell(rendezvous=MAPS_WANTED),
             Await(rendezvous=MAPS_WRITTEN),
         ]
-    operations.append(SetDumpable(dumpable=0))
     if view.created & _USER or _USER in view.joined:
         operations.append(BecomeRoot())
     if view.created & _TIME:
         operations += _plan_time(view)
+    operations.append(SetDumpable(dumpable=0))
     operations.append(
         Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot)
     )
@@ -92,6 +92,8 @@ def _plan_time(view: ContainerView) -> list[Operation]:
         f"{clock} {offset.secs or 0} {offset.nanosecs or 0}\n" for clock, offset in offsets.items()
     )
     if lines:
+        # The change of user has made it uninspectable, and its files in /proc root's of the host.
+        operations.append(SetDumpable(dumpable=1))
         operations.append(
             WriteFile(origin="/linux/timeOffsets", host_path="/proc/self/timens_offsets", data=lines)
         )

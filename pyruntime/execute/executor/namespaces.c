@@ -235,6 +235,9 @@ void do_MakeMappingNamespace(const struct argument *a)
     *slot(a[0].number) = open(path, O_RDONLY | O_CLOEXEC);
     if (*slot(a[0].number) < 0)
         fail("open", path);
+    /* The child has the other ends as well, so closing ours would not wake it. */
+    if (write(release[1], "", 1) != 1)
+        fail("write", "id mapping");
     for (int i = 0; i < 2; i++) {
         close(ready[i]);
         close(release[i]);

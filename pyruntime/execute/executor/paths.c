@@ -47,6 +47,33 @@ int resolve(const char *path)
     return fd;
 }
 
+static int walk(const char *path, mode_t mode);
+
+/* A link to what does not exist yet: make its target, in the root like every other path. */
+static int follow_dangling(int parent, const char *so_far, const char *name, mode_t mode)
+{
+    static int depth;
+    char target[4096], path[8192];
+    ssize_t size = readlinkat(parent, name, target, sizeof target - 1);
+
+    if (size <= 0 || depth >= 40) {
+        errno = size <= 0 ? ENOENT : ELOOP;
+        return -1;
+    }
+    target[size] = '\0';
+    size_t length = 0;
+    if (target[0] != '/') {
+        length = append(path, sizeof path, 0, so_far);
+        while (length > 0 && path[length - 1] != '/')
+            length--;
+    }
+    append(path, sizeof path, length, target);
+    depth++;
+    int fd = walk(path, mode);
+    depth--;
+    return fd;
+}
+
 /* Make one missing directory below `parent`, or enter one that is there (also through a link in the root). */
 static int enter(int parent, const char *so_far, const char *name, mode_t mode)
 {
@@ -56,7 +83,8 @@ static int enter(int parent, const char *so_far, const char *name, mode_t mode)
         return fd;
     if (mkdirat(parent, name, mode) < 0 && errno != EEXIST)
         return -1;
-    return try_resolve(so_far, O_DIRECTORY);
+    fd = try_resolve(so_far, O_DIRECTORY);
+    return fd < 0 && errno == ENOENT ? follow_dangling(parent, so_far, name, mode) : fd;
 }
 
 /* Walk `path`, making what is missing; returns an O_PATH descriptor of the last directory. */

@@ -1,0 +1,200 @@
+"""The life of a container, seen from outside."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.privileged.containers import Runtime, runtime
+
+__all__ = ["runtime"]
+
+
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_create_start_kill_delete(runtime: Runtime) -> None:
+    bundle, name = runtime.bundle("sleep", "100"), runtime.new_id()
+    pid_file = runtime.directory / "pid"
+    runtime.call("create", "--bundle", str(bundle), "--pid-file", str(pid_file), name)
+    state = runtime.state(name)
+    assert (state["status"], state["id"], state["bundle"]) == ("created", name, str(bundle))
+    assert pid_file.read_text() == str(state["pid"])
+
+    runtime.call("start", name)
+    assert runtime.state(name)["status"] == "running"
+    assert Path(f"/proc/{state['pid']}/cmdline").read_bytes().startswith(b"sleep\0")
+    again = runtime.call("start", name, check=False)
+    assert (again.returncode, "cannot start an already running container" in again.stderr) == (1, True)
+    refused = runtime.call("delete", name, check=False)
+    assert "that is not stopped: running" in refused.stderr
+
+    runtime.call("kill", name, "SIGKILL")
+    wait_for(lambda: runtime.state(name)["status"] == "stopped")
+    assert runtime.state(name)["pid"] == 0
+    assert "container not running" in runtime.call("kill", name, "9", check=False).stderr
+    runtime.call("delete", name)
+    gone = runtime.call("state", name, check=False)
+    assert (gone.returncode, "does not exist" in gone.stderr) == (1, True)
+
+
+def test_run_passes_exit_code_and_signal_on(runtime: Runtime) -> None:
+    assert runtime.run("sh", "-c", "exit 7", check=False).returncode == 7
+    # The init of a pid namespace is safe from its own signals, so the signal comes from outside.
+    bundle, name = (
+        runtime.bundle("sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done"),
+        runtime.new_id(),
+    )
+    with subprocess.Popen(
+        [*runtime.command, "run", "--bundle", str(bundle), name], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.terminate()
+        assert process.wait(20) == 9
+
+
+def test_an_id_is_taken_only_once(runtime: Runtime) -> None:
+    bundle, name = runtime.bundle("sleep", "100"), runtime.new_id()
+    runtime.call("create", "--bundle", str(bundle), name)
+    twice = runtime.call("create", "--bundle", str(bundle), name, check=False)
+    assert (twice.returncode, "container with given ID already exists" in twice.stderr) == (1, True)
+    assert runtime.state(name)["status"] == "created"
+
+
+def test_waiting_init_is_small_and_not_the_interpreter(runtime: Runtime) -> None:
+    bundle, name = runtime.bundle("sleep", "100"), runtime.new_id()
+    runtime.call("create", "--bundle", str(bundle), name)
+    pid = runtime.state(name)["pid"]
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert int(status["VmRSS"].split()[0]) < 200
+    assert "memfd:executor" in os.readlink(f"/proc/{pid}/exe")
+
+
+def test_memory_limit_of_six_megabytes(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["resources"]["memory"] = {"limit": 6 << 20}
+
+    runtime.run("true", edit=edit)
+
+
+def test_exec(runtime: Runtime) -> None:
+    bundle, name = runtime.bundle("sleep", "100"), runtime.new_id()
+    runtime.call("run", "--detach", "--bundle", str(bundle), name)
+    done = runtime.call(
+        "exec",
+        "-e",
+        "A=b",
+        "--cwd",
+        "/tmp",
+        "--user",
+        "5:6",
+        name,
+        "sh",
+        "-c",
+        "pwd; id; echo $A; cat /proc/self/cgroup",
+    )
+    assert done.stdout.startswith("/tmp\nuid=5 gid=6")
+    assert "\nb\n" in done.stdout
+    assert done.stdout.count(f"/{name}") >= 1
+    assert runtime.call("exec", name, "sh", "-c", "exit 3", check=False).returncode == 3
+    missing = runtime.call("exec", name, "nope", check=False)
+    assert (missing.returncode, 'exec: "nope": executable file not found in $PATH' in missing.stderr) == (
+        255,
+        True,
+    )
+    assert runtime.call("exec", "-u", "abc", name, "id", check=False).returncode == 255
+    pid_file = runtime.directory / "exec.pid"
+    runtime.call("exec", "--detach", "--pid-file", str(pid_file), name, "sleep", "50")
+    assert Path(f"/proc/{pid_file.read_text()}/cmdline").read_bytes() == b"sleep\x0050\x00"
+
+
+def test_json_log_has_one_line_with_the_error(runtime: Runtime) -> None:
+    log = runtime.directory / "log.json"
+    failed = runtime.call("--log", str(log), "--log-format", "json", "start", "nobody", check=False)
+    entry = json.loads(log.read_text())
+    assert (failed.returncode, entry["level"], entry["time"][-1]) == (1, "error", "Z")
+    assert "container does not exist" in entry["msg"]
+    assert "container does not exist" in failed.stderr.splitlines()[-1]
+
+
+def test_two_hundred_cycles_leave_nothing(runtime: Runtime) -> None:
+    bundle = runtime.bundle("sleep", "100")
+    names = [runtime.new_id() for _ in range(200)]
+    failures: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            while names:
+                name = names.pop()
+                runtime.call("create", "--bundle", str(bundle), name)
+                runtime.call("start", name)
+                runtime.call("kill", name, "KILL")
+                runtime.call("delete", "--force", name)
+        except (AssertionError, IndexError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=live) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [failure for failure in failures if not isinstance(failure, IndexError)] == []
+    assert runtime.leftovers() == []
+
+
+def test_killed_create_is_cleaned_up_at_any_moment(runtime: Runtime) -> None:
+    bundle = runtime.bundle("sleep", "12345678")
+    chance = random.Random(1)
+    for _ in range(50):
+        name = runtime.new_id()
+        with (runtime.directory / "err").open("w") as err:
+            process = subprocess.Popen(
+                [*runtime.command, "create", "--bundle", str(bundle), name],
+                stdin=subprocess.DEVNULL,
+                stdout=err,
+                stderr=err,
+            )
+        time.sleep(chance.uniform(0.0, 0.06))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        runtime.call("delete", "--force", name)
+        assert runtime.leftovers() == []
+    executors = [
+        pid
+        for pid in filter(str.isdigit, os.listdir("/proc"))
+        if f"{runtime.prefix}" in _read(f"/proc/{pid}/cgroup")
+    ]
+    assert executors == []
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("verb", ["explain", "create"])
+def test_explain_touches_nothing(runtime: Runtime, verb: str) -> None:
+    bundle = runtime.bundle("true")
+    arguments = (
+        ["explain", str(bundle)]
+        if verb == "explain"
+        else ["create", "--explain", "--bundle", str(bundle), "x"]
+    )
+    text = runtime.call(*arguments).stdout
+    assert "mask /proc/kcore" in text
+    assert "/linux/maskedPaths/2" in text
+    assert not runtime.root.exists()
