@@ -155,7 +155,7 @@ def test_hooks_run_in_order_with_the_state(runtime: Runtime) -> None:
         config["hooks"] = {name: hook(name) for name in names}
         config["annotations"] = {"a": "b"}
 
-    runtime.run("true", edit=edit)
+    runtime.run("sleep", "0.5", edit=edit)
     order = (log / "order").read_text().split()
     assert order == [
         "prestart",

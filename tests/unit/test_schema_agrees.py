@@ -16,7 +16,7 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 RUNTIME = SPECS / "runtime" / "v1.3.0"
 # The schema's root lists other platforms, which this runtime does not carry out.
 OTHER_PLATFORMS = {"solaris", "windows", "vm", "zos", "freebsd"}
-# Not for Linux: users have names and commands are one line on Windows only.  intelRdt keeps deprecated switches in the schema.
+# Not for Linux: users have names and commands are one line on Windows only; the two switches are deprecated.
 FOREIGN = {"username", "commandLine", "enableCMT", "enableMBM", "schemata"}
 
 
