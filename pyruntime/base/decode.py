@@ -3,6 +3,7 @@
 from types import GenericAlias, NoneType, UnionType
 
 from pyruntime.base.errors import SpecError
+from pyruntime.base.integers import BOUNDS
 from pyruntime.base.record import Record, fields_of
 
 TYPE_CHECKING = False
@@ -14,30 +15,35 @@ if TYPE_CHECKING:
     Decoder = Callable[[Any, str], Any]
 
 # Field names whose JSON name is not their camelCase.
-_IRREGULAR = {
-    "container_id": "containerID",
-    "host_id": "hostID",
+IRREGULAR_NAMES = {
+    "block_io": "blockIO",
+    "class_": "class",
     "class_id": "classID",
     "clos_id": "closID",
+    "container_id": "containerID",
     "disable_oom_killer": "disableOOMKiller",
-    "kernel_tcp": "kernelTCP",
-    "block_io": "blockIO",
     "exec_cpu_affinity": "execCPUAffinity",
+    "host_id": "hostID",
+    "kernel_tcp": "kernelTCP",
     "throttle_read_iops_device": "throttleReadIOPSDevice",
     "throttle_write_iops_device": "throttleWriteIOPSDevice",
-    "l3_cache_schema": "l3CacheSchema",
-    "class_": "class",
-    "enable_cmt": "enableCMT",
-    "enable_mbm": "enableMBM",
-    "interface_id": "interfaceID",
 }
+# What JSON calls a value, and how to write one.
 _TYPE_NAMES = {
     bool: "a boolean",
-    int: "a number",
+    int: "an integer",
+    float: "a fraction",
     str: "a string",
     list: "a list",
     dict: "an object",
     NoneType: "null",
+}
+_EXAMPLES = {
+    bool: "write true or false, without quotes",
+    int: "write a whole number, without quotes and exponent",
+    str: 'write it in double quotes: "..."',
+    list: "write it in brackets: [...]",
+    dict: "write it in braces: {...}",
 }
 
 _decoders: "dict[type[Record], tuple[tuple[str, str, Decoder, bool], ...]]" = {}
@@ -45,7 +51,7 @@ _decoders: "dict[type[Record], tuple[tuple[str, str, Decoder, bool], ...]]" = {}
 
 def json_name(field: str) -> str:
     """The name in JSON of a record's field."""
-    irregular = _IRREGULAR.get(field)
+    irregular = IRREGULAR_NAMES.get(field)
     if irregular is not None:
         return irregular
     first, *rest = field.split("_")
@@ -58,10 +64,10 @@ def decode(cls: "type[RecordType]", value: object, where: str = "") -> "RecordTy
     Unknown properties are ignored, as the spec demands; null counts as absent, as in the field's other runtimes.
 
     Raises:
-        SpecError: a required property is missing, or one has the wrong type.
+        SpecError: a required property is missing, or one has the wrong type or is out of its type's range.
     """
     if not isinstance(value, dict):
-        raise _mismatch("an object", value, where)
+        raise mismatch(dict, value, where)
     fields = _decoders.get(cls)
     if fields is None:
         fields = _decoders[cls] = tuple(_plan_fields(cls))
@@ -108,27 +114,54 @@ def _decoder_for(annotation: object) -> "Decoder":
     if isinstance(annotation, GenericAlias):
         item = _decoder_for(annotation.__args__[0 if annotation.__origin__ is tuple else 1])
         return _tuple_decoder(item) if annotation.__origin__ is tuple else _dict_decoder(item)
-    if annotation in (int, str, bool):
-        return _scalar_decoder(annotation)
+    if annotation in BOUNDS:
+        return _integer_decoder(*BOUNDS[annotation])
+    if annotation is str:
+        return _decode_string
+    if annotation is bool:
+        return _decode_boolean
     if isinstance(annotation, type) and issubclass(annotation, Record):
         record = annotation
         return lambda value, where: decode(record, value, where)
     raise TypeError(f"records cannot hold {annotation!r}")
 
 
-def _scalar_decoder(kind: type) -> "Decoder":
-    def decode_scalar(value: object, where: str) -> object:
-        if type(value) is not kind:
-            raise _mismatch(_TYPE_NAMES[kind], value, where)
+def _decode_string(value: object, where: str) -> object:
+    if type(value) is not str:
+        raise mismatch(str, value, where)
+    if "\0" in value:
+        hint = "remove the \\u0000: the kernel ends every string there"
+        raise SpecError("a string contains a NUL character", where=where or "/", hint=hint)
+    if not value.isascii():
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            hint = "write the character itself, or both halves of the pair"
+            raise SpecError("a string contains half a character", where=where or "/", hint=hint) from None
+    return value
+
+
+def _decode_boolean(value: object, where: str) -> object:
+    if type(value) is not bool:
+        raise mismatch(bool, value, where)
+    return value
+
+
+def _integer_decoder(lowest: int, highest: int) -> "Decoder":
+    def decode_integer(value: object, where: str) -> object:
+        if type(value) is not int:  # a boolean is none, though Python says so
+            raise mismatch(int, value, where)
+        if not lowest <= value <= highest:
+            raise SpecError(f"{value} is out of range", where=where, hint=f"use {lowest} to {highest}")
         return value
 
-    return decode_scalar
+    return decode_integer
 
 
 def _tuple_decoder(item: "Decoder") -> "Decoder":
     def decode_tuple(value: object, where: str) -> object:
         if not isinstance(value, list):
-            raise _mismatch("a list", value, where)
+            raise mismatch(list, value, where)
         return tuple([item(entry, f"{where}/{index}") for index, entry in enumerate(value)])
 
     return decode_tuple
@@ -137,7 +170,7 @@ def _tuple_decoder(item: "Decoder") -> "Decoder":
 def _dict_decoder(item: "Decoder") -> "Decoder":
     def decode_dict(value: object, where: str) -> object:
         if not isinstance(value, dict):
-            raise _mismatch("an object", value, where)
+            raise mismatch(dict, value, where)
         return {key: item(entry, f"{where}/{escape(key)}") for key, entry in value.items()}
 
     return decode_dict
@@ -148,8 +181,8 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _mismatch(expected: str, value: object, where: str) -> SpecError:
+def mismatch(expected: type, value: object, where: str) -> SpecError:
+    """The error for a value of the wrong type; `expected` is the type that the scanner makes of the right one."""
     found = _TYPE_NAMES.get(type(value), type(value).__name__)
-    return SpecError(
-        f"expected {expected}, found {found}", where=where or "/", hint=f"write {expected} there"
-    )
+    what = f"expected {_TYPE_NAMES[expected]}, found {found}"
+    return SpecError(what, where=where or "/", hint=_EXAMPLES[expected])

@@ -13,6 +13,10 @@ LARGEST_DOCUMENT = 16 << 20
 _SPACE = " \t\n\r"
 
 
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
 class _ScannerContext:
     """What `_json.make_scanner` asks of the decoder that it serves."""
 
@@ -21,7 +25,7 @@ class _ScannerContext:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    parse_constant = float
+    parse_constant = staticmethod(_refuse_constant)
     memo: dict[str, str] = {}
 
 
@@ -38,9 +42,7 @@ def loads(data: bytes | str, *, where: str = "") -> object:
         raise SpecError("JSON document is too large", where=where, hint="at most 16 MiB are read")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        start = 0
-        while start < len(text) and text[start] in _SPACE:
-            start += 1
+        start = len(text) - len(text.lstrip(_SPACE))
         value: object
         value, end = _scan(text, start)
         if text[end:].strip(_SPACE):
@@ -56,12 +58,16 @@ def _explain(data: bytes | str, where: str) -> SpecError:
     import json
 
     try:
-        json.loads(data)
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         hint = f"look at line {error.lineno}, column {error.colno}"
         return SpecError(f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}", where=where, hint=hint)
     except UnicodeDecodeError as error:
         return SpecError("invalid JSON: not UTF-8", where=where, hint=f"look at byte {error.start}")
+    except ValueError as error:
+        hint = "JSON knows neither NaN nor Infinity, and no number here has thousands of digits"
+        return SpecError(f"invalid JSON: {error}", where=where, hint=hint)
     return SpecError("invalid JSON", where=where)
 
 

@@ -3,6 +3,7 @@
 Absent numbers and objects are None where that differs from zero.  Source: runtime-spec 1.3, config.md.
 """
 
+from pyruntime.base.integers import Int32, Uint32, Uint64
 from pyruntime.base.record import Record
 from pyruntime.spec.linux import IdMapping, Linux
 
@@ -10,17 +11,17 @@ from pyruntime.spec.linux import IdMapping, Linux
 class ConsoleSize(Record):
     """Source: config.md, "process.consoleSize".  Units: characters."""
 
-    height: int
-    width: int
+    height: Uint64
+    width: Uint64
 
 
 class User(Record):
     """Source: config.md, "POSIX-platform User".  Ids are those of the container's user namespace."""
 
-    uid: int = 0
-    gid: int = 0
-    umask: int | None = None
-    additional_gids: tuple[int, ...] = ()
+    uid: Uint32 = 0
+    gid: Uint32 = 0
+    umask: Uint32 | None = None
+    additional_gids: tuple[Uint32, ...] = ()
 
 
 class Capabilities(Record):
@@ -37,27 +38,27 @@ class Rlimit(Record):
     """Source: config.md, "process.rlimits".  Units: as in getrlimit(2)."""
 
     type: str
-    soft: int
-    hard: int
+    soft: Uint64
+    hard: Uint64
 
 
 class Scheduler(Record):
     """Source: config.md, "process.scheduler".  Units of the times: nanoseconds."""
 
     policy: str
-    nice: int | None = None
-    priority: int | None = None
+    nice: Int32 | None = None
+    priority: Int32 | None = None
     flags: tuple[str, ...] = ()
-    runtime: int | None = None
-    deadline: int | None = None
-    period: int | None = None
+    runtime: Uint64 | None = None
+    deadline: Uint64 | None = None
+    period: Uint64 | None = None
 
 
 class IoPriority(Record):
     """Source: config.md, "process.ioPriority"."""
 
     class_: str
-    priority: int | None = None
+    priority: Int32 | None = None
 
 
 class ExecCpuAffinity(Record):

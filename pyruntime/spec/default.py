@@ -1,4 +1,4 @@
-"""The config that `pyruntime spec` writes: the same that runc writes."""
+"""The config that `pyruntime spec` writes: the same that runc writes, but for the version."""
 
 from pyruntime.version import SPEC_VERSION
 
@@ -37,7 +37,7 @@ def default_config(*, rootless: bool = False, uid: int = 0, gid: int = 0) -> dic
         "ociVersion": SPEC_VERSION,
         "process": _process(),
         "root": {"path": "rootfs", "readonly": True},
-        "hostname": "pyruntime",
+        "hostname": "runc",  # scripts written for runc look for it
         "mounts": _mounts(rootless=rootless),
         "linux": linux,
     }

@@ -3,15 +3,16 @@
 Absent numbers are None: in resources zero and absent differ.
 """
 
+from pyruntime.base.integers import Int64, Uint16, Uint32, Uint64
 from pyruntime.base.record import Record
 
 
 class IdMapping(Record):
     """Source: config-linux.md, "User namespace mappings"."""
 
-    container_id: int
-    host_id: int
-    size: int
+    container_id: Uint32
+    host_id: Uint32
+    size: Uint32
 
 
 class Namespace(Record):
@@ -22,15 +23,18 @@ class Namespace(Record):
 
 
 class Device(Record):
-    """Source: config-linux.md, "Devices"."""
+    """Source: config-linux.md, "Devices".
+
+    The schema bounds fileMode to the permissions; engines have long written the whole of st_mode there.
+    """
 
     type: str
     path: str
-    major: int | None = None
-    minor: int | None = None
-    file_mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
+    major: Int64 | None = None
+    minor: Int64 | None = None
+    file_mode: Uint32 | None = None
+    uid: Uint32 | None = None
+    gid: Uint32 | None = None
 
 
 class NetDevice(Record):
@@ -44,20 +48,20 @@ class DeviceRule(Record):
 
     allow: bool
     type: str = ""
-    major: int | None = None
-    minor: int | None = None
+    major: Int64 | None = None
+    minor: Int64 | None = None
     access: str = ""
 
 
 class Memory(Record):
     """Source: config-linux.md, "Memory".  Units: bytes; -1 is unlimited."""
 
-    limit: int | None = None
-    reservation: int | None = None
-    swap: int | None = None
-    kernel: int | None = None
-    kernel_tcp: int | None = None
-    swappiness: int | None = None
+    limit: Int64 | None = None
+    reservation: Int64 | None = None
+    swap: Int64 | None = None
+    kernel: Int64 | None = None
+    kernel_tcp: Int64 | None = None
+    swappiness: Uint64 | None = None
     disable_oom_killer: bool | None = None
     use_hierarchy: bool | None = None
     check_before_update: bool | None = None
@@ -66,45 +70,45 @@ class Memory(Record):
 class Cpu(Record):
     """Source: config-linux.md, "CPU".  Units of the times: microseconds."""
 
-    shares: int | None = None
-    quota: int | None = None
-    burst: int | None = None
-    period: int | None = None
-    realtime_runtime: int | None = None
-    realtime_period: int | None = None
+    shares: Uint64 | None = None
+    quota: Int64 | None = None
+    burst: Uint64 | None = None
+    period: Uint64 | None = None
+    realtime_runtime: Int64 | None = None
+    realtime_period: Uint64 | None = None
     cpus: str = ""
     mems: str = ""
-    idle: int | None = None
+    idle: Int64 | None = None
 
 
 class Pids(Record):
     """Source: config-linux.md, "PIDs"."""
 
-    limit: int | None = None
+    limit: Int64 | None = None
 
 
 class WeightDevice(Record):
     """Source: config-linux.md, "Block IO"."""
 
-    major: int
-    minor: int
-    weight: int | None = None
-    leaf_weight: int | None = None
+    major: Int64
+    minor: Int64
+    weight: Uint16 | None = None
+    leaf_weight: Uint16 | None = None
 
 
 class ThrottleDevice(Record):
     """Source: config-linux.md, "Block IO".  Units of rate: bytes or operations a second."""
 
-    major: int
-    minor: int
-    rate: int | None = None
+    major: Int64
+    minor: Int64
+    rate: Uint64 | None = None
 
 
 class BlockIo(Record):
     """Source: config-linux.md, "Block IO"."""
 
-    weight: int | None = None
-    leaf_weight: int | None = None
+    weight: Uint16 | None = None
+    leaf_weight: Uint16 | None = None
     weight_device: tuple[WeightDevice, ...] = ()
     throttle_read_bps_device: tuple[ThrottleDevice, ...] = ()
     throttle_write_bps_device: tuple[ThrottleDevice, ...] = ()
@@ -116,28 +120,28 @@ class HugepageLimit(Record):
     """Source: config-linux.md, "Huge page limits".  Unit of limit: bytes."""
 
     page_size: str
-    limit: int
+    limit: Uint64
 
 
 class InterfacePriority(Record):
     """Source: config-linux.md, "Network"."""
 
     name: str
-    priority: int
+    priority: Uint32
 
 
 class Network(Record):
     """Source: config-linux.md, "Network"."""
 
-    class_id: int | None = None
+    class_id: Uint32 | None = None
     priorities: tuple[InterfacePriority, ...] = ()
 
 
 class Rdma(Record):
     """Source: config-linux.md, "RDMA"."""
 
-    hca_handles: int | None = None
-    hca_objects: int | None = None
+    hca_handles: Uint32 | None = None
+    hca_objects: Uint32 | None = None
 
 
 class Resources(Record):
@@ -157,10 +161,10 @@ class Resources(Record):
 class SeccompArgument(Record):
     """Source: config-linux.md, "Seccomp": one comparison of a system call's argument."""
 
-    index: int
-    value: int
+    index: Uint32
+    value: Uint64
     op: str
-    value_two: int = 0
+    value_two: Uint64 = 0
 
 
 class SeccompSyscall(Record):
@@ -168,7 +172,7 @@ class SeccompSyscall(Record):
 
     names: tuple[str, ...]
     action: str
-    errno_ret: int | None = None
+    errno_ret: Uint32 | None = None
     args: tuple[SeccompArgument, ...] = ()
 
 
@@ -176,7 +180,7 @@ class Seccomp(Record):
     """Source: config-linux.md, "Seccomp"."""
 
     default_action: str
-    default_errno_ret: int | None = None
+    default_errno_ret: Uint32 | None = None
     architectures: tuple[str, ...] = ()
     flags: tuple[str, ...] | None = None
     listener_path: str = ""
@@ -212,8 +216,8 @@ class Personality(Record):
 class TimeOffset(Record):
     """Source: config-linux.md, "Offset for Time Namespace"."""
 
-    secs: int | None = None
-    nanosecs: int | None = None
+    secs: Int64 | None = None
+    nanosecs: Uint32 | None = None
 
 
 class Linux(Record):
@@ -236,3 +240,10 @@ class Linux(Record):
     intel_rdt: IntelRdt | None = None
     memory_policy: MemoryPolicy | None = None
     personality: Personality | None = None
+
+    def namespace(self, kind: str) -> Namespace | None:
+        """The entry for a type of namespace, new or to be joined; None where the container shares the runtime's."""
+        for entry in self.namespaces:
+            if entry.type == kind:
+                return entry
+        return None

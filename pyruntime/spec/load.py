@@ -3,7 +3,7 @@
 import os
 
 from pyruntime.base.decode import decode
-from pyruntime.base.errors import SpecError
+from pyruntime.base.errors import HostError, SpecError, errno_text
 from pyruntime.base.jsonio import LARGEST_DOCUMENT, loads
 from pyruntime.spec.config import Config
 
@@ -12,29 +12,43 @@ def read_config(path: str) -> tuple[Config, bytes]:
     """The config and the text that it was read from.
 
     Raises:
-        SpecError: the file is missing, is not JSON, or does not have the form of a config.
+        SpecError: the file is missing, is not JSON, or does not have the form of a config; the hint names every fault.
+        HostError: it cannot be read.
     """
+    text = _read(path)
+    document = loads(text, where="config.json")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        hint = "name the bundle with --bundle, or make a config with: pyruntime spec"
-        raise SpecError("JSON specification file config.json not found", where=path, hint=hint) from None
-    try:
-        parts: list[bytes] = []
-        while (part := os.read(descriptor, 1 << 16)) and len(parts) * (1 << 16) <= LARGEST_DOCUMENT:
-            parts.append(part)
-    except IsADirectoryError:
-        raise SpecError("config.json cannot be read", where=path, hint="it must be a file") from None
-    finally:
-        os.close(descriptor)
-    text = b"".join(parts)
-    return decode_config(text), text
+        return decode(Config, document), text
+    except SpecError as fault:
+        from pyruntime.spec.explain import with_schema_faults
+
+        raise with_schema_faults(fault, document) from None
 
 
 def decode_config(text: bytes) -> Config:
-    """Decode the text of a config.
+    """Decode the text of a config that has been read before.
 
     Raises:
-        SpecError: as `read_config`; `where` is a JSON pointer.
+        SpecError: the first fault; `where` is a JSON pointer.
     """
     return decode(Config, loads(text, where="config.json"))
+
+
+def _read(path: str) -> bytes:
+    """The file, but not much more of it than is allowed: `loads` refuses what is too large."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts: list[bytes] = []
+            size = 0
+            while size <= LARGEST_DOCUMENT and (part := os.read(descriptor, 1 << 16)):
+                parts.append(part)
+                size += len(part)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        hint = "name the bundle with --bundle, or make a config with: pyruntime spec"
+        raise SpecError("JSON specification file config.json not found", where=path, hint=hint) from None
+    except OSError as error:
+        raise HostError(f"cannot read the config: {errno_text(error.errno or 0)}", where=path) from None
+    return b"".join(parts)

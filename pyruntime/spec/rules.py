@@ -1,66 +1,51 @@
 """What a config must obey beyond its form: one function a rule, the table of rules at the end.
 
-Source: runtime-spec 1.3, config.md and config-linux.md; runc's validation where the spec leaves room.
+The rules of the section `linux` are in `linux_rules`.  What a planner reads value by value it checks itself
+(mount options, seccomp, resources, devices, rlimits), so that each table of names stands in one place.
+Source: runtime-spec 1.3, config.md; runc's validation where the spec leaves room.
 """
 
-from pyruntime.base.decode import escape
 from pyruntime.base.errors import SpecError
-from pyruntime.spec.config import Config, Process
-from pyruntime.spec.linux import IdMapping, Linux
+from pyruntime.spec.config import Config, Mount
+from pyruntime.spec.linux import Linux
+from pyruntime.spec.linux_rules import LINUX_RULES, check_mappings
 
-_NAMESPACES = ("user", "pid", "network", "mount", "uts", "ipc", "cgroup", "time")
-_PROPAGATIONS = (
-    "",
-    "shared",
-    "slave",
-    "private",
-    "unbindable",
-    "rshared",
-    "rslave",
-    "rprivate",
-    "runbindable",
-)
-_IPC_SYSCTLS = frozenset(
-    [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ]
-)
+_ABSOLUTE = "start it with '/': it is looked up from the container's root"
 
 
 def check_rules(config: Config) -> None:
     """Check every rule in order.
 
     Raises:
-        SpecError: the first rule that is broken, with its JSON pointer and the way out.
+        SpecError: the first rule that is broken, with its JSON pointer and the way out; the hint names the others.
     """
+    try:
+        for rule in RULES:
+            rule(config)
+    except SpecError:
+        from pyruntime.spec.explain import summarise
+
+        raise summarise(broken_rules(config)) from None
+
+
+def broken_rules(config: Config) -> list[SpecError]:
+    """The first fault that each rule finds, in the order of the rules."""
+    faults: list[SpecError] = []
     for rule in RULES:
-        rule(config)
-
-
-def _linux(config: Config) -> Linux:
-    return config.linux or Linux()
-
-
-def _process(config: Config) -> Process:
-    assert config.process is not None, "check_process comes first"
-    return config.process
-
-
-def _has_namespace(config: Config, kind: str) -> bool:
-    return any(namespace.type == kind for namespace in _linux(config).namespaces)
+        try:
+            rule(config)
+        except SpecError as fault:
+            faults.append(fault)
+    return faults
 
 
 def check_version(config: Config) -> None:
-    major = config.oci_version.partition(".")[0]
-    if major != "1":
-        hint = 'write "ociVersion": "1.3.0"; this runtime carries out versions 1.x'
+    hint = 'write "ociVersion": "1.3.0"; this runtime carries out versions 1.x'
+    numbers = config.oci_version.partition("+")[0].partition("-")[0].split(".")
+    if len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
+        what = f"ociVersion {config.oci_version!r} is not a semantic version"
+        raise SpecError(what, where="/ociVersion", hint=hint)
+    if numbers[0] != "1":
         raise SpecError(f"unsupported ociVersion {config.oci_version!r}", where="/ociVersion", hint=hint)
 
 
@@ -81,132 +66,113 @@ def check_process(config: Config) -> None:
     if not process.args:
         raise SpecError("args must not be empty", where="/process/args", hint="name the program to run")
     if not process.cwd.startswith("/"):
-        hint = "start it with '/': it is looked up from the container's root"
         what = (
             f"cwd must be an absolute path, found {process.cwd!r}"
             if process.cwd
             else "Cwd property must not be empty"
         )
-        raise SpecError(what, where="/process/cwd", hint=hint)
+        raise SpecError(what, where="/process/cwd", hint=_ABSOLUTE)
 
 
 def check_environment(config: Config) -> None:
-    for index, entry in enumerate(_process(config).env):
+    for index, entry in enumerate(config.process.env if config.process else ()):
         name, equals, _ = entry.partition("=")
-        if not equals or not name or "\0" in entry:
+        if not equals or not name:
+            where = f"/process/env/{index}"
             hint = "write each entry as NAME=VALUE"
-            raise SpecError(
-                f"invalid environment variable: {entry!r}", where=f"/process/env/{index}", hint=hint
-            )
+            raise SpecError(f"invalid environment variable: {entry!r}", where=where, hint=hint)
 
 
 def check_user(config: Config) -> None:
-    user = _process(config).user
-    for name, value in (("uid", user.uid), ("gid", user.gid)):
-        if not 0 <= value < 1 << 32:
-            raise SpecError(
-                f"{name} {value} is out of range", where=f"/process/user/{name}", hint="use 0 to 4294967295"
-            )
-    if user.umask is not None and not 0 <= user.umask <= 0o777:
+    if config.process is None:
+        return
+    user, linux = config.process.user, config.linux or Linux()
+    if user.umask is not None and user.umask > 0o777:
         hint = "it is decimal in JSON: 18 is octal 022"
         raise SpecError(f"umask {user.umask} is out of range", where="/process/user/umask", hint=hint)
-    mappings = _linux(config).uid_mappings, _linux(config).gid_mappings
-    for name, value, table in (("uid", user.uid, mappings[0]), ("gid", user.gid, mappings[1])):
+    groups = [(f"additionalGids/{index}", "gid", gid) for index, gid in enumerate(user.additional_gids)]
+    for place, kind, value in [("uid", "uid", user.uid), ("gid", "gid", user.gid), *groups]:
+        table = linux.uid_mappings if kind == "uid" else linux.gid_mappings
         if table and not any(
             entry.container_id <= value < entry.container_id + entry.size for entry in table
         ):
-            hint = f"add it to linux.{name}Mappings, or choose a {name} that is mapped"
-            what = f"{name} {value} is not mapped in the user namespace"
-            raise SpecError(what, where=f"/process/user/{name}", hint=hint)
+            hint = f"add it to linux.{kind}Mappings, or choose a {kind} that is mapped"
+            what = f"{kind} {value} is not mapped in the user namespace"
+            raise SpecError(what, where=f"/process/user/{place}", hint=hint)
 
 
-def check_oom_score(config: Config) -> None:
-    score = _process(config).oom_score_adj
-    if score is not None and not -1000 <= score <= 1000:
-        raise SpecError(
-            f"oomScoreAdj {score} is out of range", where="/process/oomScoreAdj", hint="use -1000 to 1000"
-        )
-
-
-def check_namespaces(config: Config) -> None:
-    seen: set[str] = set()
-    for index, namespace in enumerate(_linux(config).namespaces):
-        where = f"/linux/namespaces/{index}"
-        if namespace.type not in _NAMESPACES:
-            hint = f"use one of {', '.join(_NAMESPACES)}"
-            raise SpecError(f"unknown namespace type {namespace.type!r}", where=f"{where}/type", hint=hint)
-        if namespace.type in seen:
-            raise SpecError(
-                f"malformed spec file: duplicated ns {namespace.type!r}", where=where, hint="keep one entry"
-            )
-        if namespace.path and not namespace.path.startswith("/"):
-            hint = "start it with '/', as in /proc/1234/ns/net"
-            raise SpecError(
-                f"namespace path {namespace.path!r} is relative", where=f"{where}/path", hint=hint
-            )
-        seen.add(namespace.type)
-
-
-def check_user_namespace(config: Config) -> None:
-    linux = _linux(config)
-    namespace = next((entry for entry in linux.namespaces if entry.type == "user"), None)
-    if namespace is None:
-        if linux.uid_mappings or linux.gid_mappings:
-            hint = 'add {"type": "user"} to linux.namespaces'
-            what = "user namespace mappings specified, but no user namespace"
-            raise SpecError(what, where="/linux/uidMappings", hint=hint)
+def check_terminal(config: Config) -> None:
+    process = config.process
+    if process is None or not process.terminal or process.console_size is None:
         return
-    for name, table in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
-        if not namespace.path and not table:
-            hint = "add an entry with containerID, hostID and size"
-            raise SpecError(
-                f"user namespace without {name}Mappings", where=f"/linux/{name}Mappings", hint=hint
-            )
-        _check_mappings(table, f"/linux/{name}Mappings")
+    for name, value in (("height", process.console_size.height), ("width", process.console_size.width)):
+        if value > 0xFFFF:
+            where = f"/process/consoleSize/{name}"
+            raise SpecError(f"terminal {name} {value} is out of range", where=where, hint="use 0 to 65535")
 
 
-def _check_mappings(table: tuple[IdMapping, ...], where: str) -> None:
-    for index, entry in enumerate(table):
-        if entry.size < 1 or entry.container_id < 0 or entry.host_id < 0:
-            raise SpecError(
-                "invalid id mapping", where=f"{where}/{index}", hint="size must be at least 1, ids 0 or more"
-            )
-    if len(table) > 340:
-        raise SpecError("too many id mappings", where=where, hint="the kernel takes at most 340")
+def check_limits(config: Config) -> None:
+    if config.process is None:
+        return
+    for index, limit in enumerate(config.process.rlimits):
+        if limit.soft > limit.hard:
+            what = f"{limit.type}: soft limit {limit.soft} is above the hard limit {limit.hard}"
+            hint = "lower soft, or raise hard"
+            raise SpecError(what, where=f"/process/rlimits/{index}/soft", hint=hint)
+    score = config.process.oom_score_adj
+    if score is not None and not -1000 <= score <= 1000:
+        what = f"oomScoreAdj {score} is out of range"
+        raise SpecError(what, where="/process/oomScoreAdj", hint="use -1000 to 1000")
 
 
-def check_time(config: Config) -> None:
-    offsets = _linux(config).time_offsets
-    namespace = next((entry for entry in _linux(config).namespaces if entry.type == "time"), None)
-    if offsets and (namespace is None or namespace.path):
-        hint = 'add {"type": "time"} without a path to linux.namespaces'
-        raise SpecError("timeOffsets need a new time namespace", where="/linux/timeOffsets", hint=hint)
-    for clock in offsets:
-        if clock not in ("monotonic", "boottime"):
-            hint = "use monotonic or boottime"
-            raise SpecError(
-                f"unknown clock {clock!r}", where=f"/linux/timeOffsets/{escape(clock)}", hint=hint
-            )
+def check_scheduler(config: Config) -> None:
+    """Source: config.md, "process.scheduler"; sched(7)."""
+    scheduler = config.process.scheduler if config.process else None
+    if scheduler is None:
+        return
+    where = "/process/scheduler"
+    if not -20 <= (scheduler.nice or 0) <= 19:
+        what = f"nice {scheduler.nice} is out of range"
+        raise SpecError(what, where=f"{where}/nice", hint="use -20 (first served) to 19")
+    real_time = scheduler.policy in ("SCHED_FIFO", "SCHED_RR")
+    if scheduler.priority and not real_time:
+        hint = "remove it, or use SCHED_FIFO or SCHED_RR"
+        raise SpecError(f"{scheduler.policy} takes no priority", where=f"{where}/priority", hint=hint)
+    if real_time and not 1 <= (scheduler.priority or 0) <= 99:
+        what = f"{scheduler.policy} needs a priority"
+        raise SpecError(what, where=f"{where}/priority", hint="use 1 to 99 (first served)")
+    if scheduler.policy != "SCHED_DEADLINE":
+        for name in ("runtime", "deadline", "period"):
+            if getattr(scheduler, name):
+                what = f"{scheduler.policy} takes no {name}"
+                hint = "remove it, or use SCHED_DEADLINE"
+                raise SpecError(what, where=f"{where}/{name}", hint=hint)
+
+
+def check_io_priority(config: Config) -> None:
+    priority = config.process.io_priority if config.process else None
+    if priority is not None and not 0 <= (priority.priority or 0) <= 7:
+        what = f"I/O priority {priority.priority} is out of range"
+        raise SpecError(what, where="/process/ioPriority/priority", hint="use 0 (first served) to 7")
 
 
 def check_names(config: Config) -> None:
+    linux = config.linux or Linux()
     for name, value in (("hostname", config.hostname), ("domainname", config.domainname)):
-        if value and not _has_namespace(config, "uts"):
+        if value and linux.namespace("uts") is None:
             hint = 'add {"type": "uts"} to linux.namespaces'
-            raise SpecError(
-                f"unable to set {name} without a private UTS namespace", where=f"/{name}", hint=hint
-            )
-        if len(value) > 64:
-            raise SpecError(f"{name} is too long", where=f"/{name}", hint="at most 64 characters")
+            what = f"unable to set {name} without a private UTS namespace"
+            raise SpecError(what, where=f"/{name}", hint=hint)
+        if len(value.encode("utf-8", "surrogateescape")) > 64:
+            raise SpecError(f"{name} is too long", where=f"/{name}", hint="at most 64 bytes")
 
 
 def check_mounts(config: Config) -> None:
     for index, mount in enumerate(config.mounts):
         where = f"/mounts/{index}"
         if not mount.destination.startswith("/"):
-            hint = "start it with '/': it is looked up from the container's root"
             what = f"mount destination {mount.destination!r} is not absolute"
-            raise SpecError(what, where=f"{where}/destination", hint=hint)
+            raise SpecError(what, where=f"{where}/destination", hint=_ABSOLUTE)
         if not [part for part in mount.destination.split("/") if part not in ("", ".", "..")]:
             hint = "the root comes from root.path: choose a path below it"
             raise SpecError("mount destination is the root itself", where=f"{where}/destination", hint=hint)
@@ -218,68 +184,18 @@ def check_mounts(config: Config) -> None:
         if not mount.type and not binds and "remount" not in mount.options:
             hint = 'add "type", or "rbind" to the options'
             raise SpecError(f"mount on {mount.destination} has no type", where=f"{where}/type", hint=hint)
-        _check_mount_mappings(bool(mount.uid_mappings), bool(mount.gid_mappings), binds, where)
+        _check_mount_mappings(mount, where, binds=binds)
 
 
-def _check_mount_mappings(uid: bool, gid: bool, binds: bool, where: str) -> None:
-    if uid != gid:
-        raise SpecError(
-            "mount has only one of uidMappings and gidMappings", where=where, hint="give both or neither"
-        )
-    if uid and not binds:
+def _check_mount_mappings(mount: Mount, where: str, *, binds: bool) -> None:
+    if bool(mount.uid_mappings) != bool(mount.gid_mappings):
+        what = "mount has only one of uidMappings and gidMappings"
+        raise SpecError(what, where=where, hint="give both or neither")
+    if not binds and (mount.uid_mappings or "idmap" in mount.options or "ridmap" in mount.options):
         hint = "only a bind mount can be idmapped: add bind to its options"
         raise SpecError("id mappings on a mount that is not a bind mount", where=where, hint=hint)
-
-
-def check_paths(config: Config) -> None:
-    linux = _linux(config)
-    for name, paths in (("maskedPaths", linux.masked_paths), ("readonlyPaths", linux.readonly_paths)):
-        if paths and not _has_namespace(config, "mount"):
-            hint = 'add {"type": "mount"} to linux.namespaces'
-            raise SpecError(f"{name} need a private mount namespace", where=f"/linux/{name}", hint=hint)
-        for index, path in enumerate(paths):
-            if not path.startswith("/"):
-                hint = "start it with '/': it is looked up from the container's root"
-                raise SpecError(f"path {path!r} is relative", where=f"/linux/{name}/{index}", hint=hint)
-    if linux.rootfs_propagation not in _PROPAGATIONS:
-        hint = "use shared, slave, private or unbindable"
-        what = f"rootfsPropagation={linux.rootfs_propagation} is not supported"
-        raise SpecError(what, where="/linux/rootfsPropagation", hint=hint)
-    for index, device in enumerate(linux.devices):
-        if not device.path.startswith("/"):
-            raise SpecError(
-                "device path is relative", where=f"/linux/devices/{index}/path", hint="start it with '/'"
-            )
-
-
-def check_sysctls(config: Config) -> None:
-    for key, value in _linux(config).sysctl.items():
-        where = f"/linux/sysctl/{escape(key)}"
-        dot, slash = key.find("."), key.find("/")
-        name = key if dot >= 0 and (slash < 0 or dot < slash) else key.replace("/", ".")
-        if "\n" in value or ".." in name.split(".") or name.startswith("."):
-            raise SpecError(
-                f"invalid sysctl {key!r}", where=where, hint="write one line, and a key below /proc/sys"
-            )
-        _check_sysctl(config, key, name, where)
-
-
-def _check_sysctl(config: Config, key: str, name: str, where: str) -> None:
-    needed = ""
-    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
-        needed = "ipc"
-    elif name.startswith("net."):
-        needed = "network"
-    elif name == "kernel.domainname":
-        needed = "uts"
-    elif name.startswith("user."):
-        needed = "user"
-    elif name == "kernel.hostname":
-        what = f'sysctl {key!r} is not allowed as it conflicts with the OCI "hostname" field'
-        raise SpecError(what, where=where, hint="use hostname instead")
-    if not needed or not _has_namespace(config, needed):
-        hint = f'add {{"type": "{needed}"}} to linux.namespaces' if needed else "set it on the host"
-        raise SpecError(f"sysctl {key!r} is not in a separate kernel namespace", where=where, hint=hint)
+    check_mappings(mount.uid_mappings, f"{where}/uidMappings")
+    check_mappings(mount.gid_mappings, f"{where}/gidMappings")
 
 
 def check_hooks(config: Config) -> None:
@@ -311,36 +227,19 @@ def check_annotations(config: Config) -> None:
         raise SpecError("annotation with an empty key", where="/annotations", hint="name it, or remove it")
 
 
-def check_supported(config: Config) -> None:
-    """What is not carried out yet is refused: ignoring it would be a promise broken in silence."""
-    linux = _linux(config)
-    missing = (
-        ("/linux/intelRdt", linux.intel_rdt is not None),
-        ("/linux/netDevices", bool(linux.net_devices)),
-        ("/linux/mountLabel", bool(linux.mount_label)),
-        ("/linux/seccomp/listenerPath", linux.seccomp is not None and bool(linux.seccomp.listener_path)),
-    )
-    for where, present in missing:
-        if present:
-            name = where.rsplit("/", 1)[-1]
-            raise SpecError(f"{name} is not supported by this version", where=where, hint="leave it out")
-
-
 RULES = (
     check_version,
     check_root,
     check_process,
     check_environment,
-    check_namespaces,
-    check_user_namespace,
     check_user,
-    check_oom_score,
-    check_time,
+    check_terminal,
+    check_limits,
+    check_scheduler,
+    check_io_priority,
     check_names,
     check_mounts,
-    check_paths,
-    check_sysctls,
     check_hooks,
     check_annotations,
-    check_supported,
+    *LINUX_RULES,
 )
