@@ -170,22 +170,31 @@ void do_Await(const struct argument *a)
     await_order((uint32_t)a[0].number);
 }
 
-/* The child goes on with the plan; this process tells its pid and ends. */
+/* The child goes on with the plan; this process tells its pid and ends.  The child waits for that: were it to clone
+   in turn first, the parent would hear of the two in the wrong order and take the wrong one for the last. */
 void do_Clone(const struct argument *a)
 {
     struct clone_args arguments = {.flags = a[0].number | CLONE_PARENT};
+    int told[2];
+    char byte = 0;
 
     if ((int64_t)a[1].number >= 0) {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = (uint64_t)*slot(a[1].number);
     }
+    if (pipe2(told, O_CLOEXEC) < 0)
+        fail("pipe2", "");
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
     if (pid < 0)
         fail("clone3", "");
     if (pid > 0) {
         report(REPORT_CLONED, pid, 0, "", "");
-        _exit(0);
+        _exit(write(told[1], &byte, 1) == 1 ? 0 : 1);
     }
+    close(told[1]);
+    if (read(told[0], &byte, 1) != 1)
+        _exit(1);
+    close(told[0]);
 }
 
 /* A child that only holds a user namespace open for as long as its maps are written. */
