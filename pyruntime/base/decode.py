@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # Field names whose JSON name is not their camelCase.
 IRREGULAR_NAMES = {
     "block_io": "blockIO",
-    "class_": "class",
     "class_id": "classID",
     "clos_id": "closID",
     "container_id": "containerID",
