@@ -3,18 +3,24 @@
 Variables that the build obeys:
     PYRUNTIME_PYTHON   the interpreter that the installed programs start with
     PYRUNTIME_CC       the compiler of the executor (default: musl-gcc, else cc)
+    PYRUNTIME_START_TIER   1, 2 or 3: how `pyruntime` starts (default: the fastest that can be built)
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from setuptools import Distribution, setup  # first: it provides distutils from Python 3.12 on
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 from distutils.command.build_scripts import build_scripts  # isort: skip
+
+# A build backend does not look for modules where setup.py lies.
+sys.path.insert(0, str(Path(__file__).resolve().parent / "startup"))
+from launcher_build import build_program
 
 EXECUTOR = "pyruntime/execute/executor"
 SCHEMAS = "specs"
@@ -72,9 +78,22 @@ class BuildPrograms(build_scripts):
             template = file.read()
         for program in PROGRAMS:
             path = f"{self.build_dir}/{program}"
+            text = program_text(template, program)
+            if program == "pyruntime":
+                self.announce(self.build_fast(path, text), level=2)
+                continue
             with open(path, "w", encoding="utf-8") as file:
-                file.write(program_text(template, program))
+                file.write(text)
             os.chmod(path, 0o755)
+
+    def build_fast(self, path: str, script: str) -> str:
+        """The runtime starts in the fastest way that can be built here (ARCHITECTURE.md, Starting)."""
+        build_py = self.get_finalized_command("build_py")
+        self.run_command("build_py")
+        packages = Path("." if getattr(build_py, "editable_mode", False) else str(build_py.build_lib))
+        executor = packages / EXECUTOR / "executor"
+        said: str = build_program(Path(path), script, interpreter(), packages, executor)
+        return said
 
 
 class NativeDistribution(Distribution):

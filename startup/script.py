@@ -1,11 +1,12 @@
 # The body of the installed programs.  The build writes one file for each of them: a first line that names the
-# interpreter with -IS, the two constants below, and the rest as it stands.
+# interpreter with -IS, the three constants below, and the rest as it stands.
 import gc
 import os
 import sys
 
 MODULE = "pyruntime.cli.main"
 NEEDS = ("pyruntime",)
+NOTE = ""
 
 
 def find_packages() -> None:

@@ -4,10 +4,11 @@ The scanner is the one that the json module itself uses, so what is accepted is 
 imported only to say what is wrong with a document that was refused.
 """
 
-from _json import encode_basestring_ascii as _quote
-from _json import make_scanner
-
 from pyruntime.base.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_DOCUMENT = 16 << 20
 _SPACE = " \t\n\r"
@@ -29,7 +30,15 @@ class _ScannerContext:
     memo: dict[str, str] = {}
 
 
-_scan = make_scanner(_ScannerContext())  # type: ignore[arg-type]  # typeshed wants a JSONDecoder
+try:
+    from _json import encode_basestring_ascii, make_scanner
+
+    _quote: "Callable[[str], str]" = encode_basestring_ascii
+    _scan: "Callable[[str, int], tuple[object, int]]" = make_scanner(_ScannerContext())  # type: ignore[arg-type]  # typeshed wants a JSONDecoder
+except ImportError:
+    # A static interpreter, in which _json would be a shared library.
+    from pyruntime_launcher import json_quote as _quote
+    from pyruntime_launcher import json_scan as _scan
 
 
 def loads(data: bytes | str, *, where: str = "") -> object:
@@ -47,7 +56,8 @@ def loads(data: bytes | str, *, where: str = "") -> object:
         value, end = _scan(text, start)
         if text[end:].strip(_SPACE):
             raise ValueError("data after the end")
-    except (ValueError, StopIteration):
+    except (ValueError, StopIteration, SystemError):
+        # SystemError: _json of Python 3.11 raises nothing at all as long as nobody has imported json.decoder.
         raise _explain(data, where) from None
     except RecursionError:
         raise SpecError("JSON document is nested too deeply", where=where, hint="flatten it") from None

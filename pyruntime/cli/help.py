@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+_TIERS = {1: "saved heap (tier 1)", 2: "embedded interpreter (tier 2)"}
+
+
 def version_text() -> str:
     """What --version prints; docker reads the first and the commit line."""
     lines = [f"pyruntime version {VERSION}"]
@@ -20,10 +23,19 @@ def version_text() -> str:
         lines.append(f"commit: {COMMIT}")
     lines.append(f"spec: {SPEC_VERSION}")
     lines.append("python: " + ".".join(str(part) for part in sys.version_info[:3]))
+    lines.append(f"start: {start_up()}")
     libseccomp = libseccomp_version()
     if libseccomp:
         lines.append(f"libseccomp: {libseccomp}")
     return "\n".join(lines) + "\n"
+
+
+def start_up() -> str:
+    """How this program starts, and if it could be faster, what its build lacked."""
+    launcher = sys.modules.get("pyruntime_launcher")
+    if launcher is not None:
+        return f"{_TIERS[launcher.TIER]}{launcher.NOTE}"
+    return "script (tier 3)" + str(getattr(sys.modules.get("__main__"), "NOTE", ""))
 
 
 def program_help() -> str:

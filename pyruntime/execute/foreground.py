@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 
 from pyruntime.host.process import signal_process
 
@@ -21,6 +22,9 @@ _SIGWINCH = 28
 
 def become_subreaper() -> None:
     """Let orphans below this process become its children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    if "pyruntime_launcher" in sys.modules:
+        sys.modules["pyruntime_launcher"].become_subreaper()
+        return
     import ctypes
 
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 
+from pyruntime.base import restart
 from pyruntime.base.errors import HostError, StepError, errno_text
 from pyruntime.base.record import Record
 from pyruntime.execute.encoding import encode_plan
@@ -19,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXECUTOR = os.path.join(os.path.dirname(__file__), "executor", "executor")
+# The executor's file: None until it is read from beside this module, unless the program carries it.
+EXECUTOR_IMAGE: bytes | None = None
 REPORT_SIZE = 512
 
 CLONED = 1
@@ -67,13 +69,14 @@ class Session:
         descriptors: dict[int, int],
         observe: "Callable[[int, int], None] | None" = None,
     ) -> None:
+        restart.forbid()
         self.operations = operations
         self.pid = 0
         self._observe = observe
         self._unreaped: list[int] = []
         self._orders = self._reports = -1
         base = descriptor_base(first_private)
-        program = sealed_copy(EXECUTOR)
+        program = sealed_executor()
         plan = memory_file("plan", encode_plan(operations, report_steps=observe is not None))
         self._reports, report_end = os.pipe()
         order_end, self._orders = os.pipe()
@@ -161,25 +164,36 @@ def memory_file(name: str, content: bytes) -> int:
     return descriptor
 
 
-def sealed_copy(path: str) -> int:
-    """An anonymous copy of a file that nobody can change any more, not even root in the container.
+def sealed_executor() -> int:
+    """An anonymous copy of the executor that nobody can change any more, not even root in the container.
 
     Raises:
         HostError: the executor has not been built.
     """
+    copy = os.memfd_create("executor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        if EXECUTOR_IMAGE is not None:
+            os.write(copy, EXECUTOR_IMAGE)
+        else:
+            _copy_file(os.path.join(os.path.dirname(__file__), "executor", "executor"), copy)
+        fcntl.fcntl(copy, _F_ADD_SEALS, _ALL_SEALS)
+    except BaseException:
+        os.close(copy)
+        raise
+    return copy
+
+
+def _copy_file(path: str, target: int) -> None:
     try:
         source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         hint = "install the package (pip install .), which builds it"
         raise HostError("the executor is missing", where=path, hint=hint) from None
     try:
-        copy = os.memfd_create("executor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        while os.sendfile(copy, source, None, 1 << 20):
+        while os.sendfile(target, source, None, 1 << 20):
             pass
     finally:
         os.close(source)
-    fcntl.fcntl(copy, _F_ADD_SEALS, _ALL_SEALS)
-    return copy
 
 
 def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:

@@ -3,6 +3,7 @@
 import os
 import time
 
+from pyruntime.base import restart
 from pyruntime.base.errors import ExpectedError, StateError
 from pyruntime.base.record import Record
 from pyruntime.execute import session as places
@@ -32,6 +33,8 @@ from pyruntime.store.store import FAILURE, FIFO, Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyruntime.plan.operations import Operation
 
 
 class CreateOptions(Record):
@@ -113,13 +116,29 @@ def create_container(
     Raises:
         ExpectedError: something failed.  Then nothing is left: no state, cgroup, mount, process or fifo.
     """
+    operations = executor_operations(prepared.plan, store)
+    restart.forbid()
     directory = store.reserve(prepared.container_id)
     creation = _Creation(store, prepared, directory)
     try:
-        return creation.carry_out(options, observe)
+        return creation.carry_out(operations, options, observe)
     except BaseException:
         creation.undo()
         raise
+
+
+def executor_operations(plan: LaunchPlan, store: Store) -> "tuple[Operation, ...]":
+    """What the executor is to do, the compiled seccomp filter included.
+
+    Raises:
+        HostError: there is a filter to compile, and libseccomp is missing or refuses it.
+    """
+    if plan.filter is None:
+        return plan.operations
+    from pyruntime.execute.seccomp import compile_filter, filter_flags
+
+    program = compile_filter(plan.filter, f"{store.root}/.seccomp")
+    return with_filter(plan.operations, program, filter_flags(plan.filter))
 
 
 class _Creation:
@@ -150,7 +169,10 @@ class _Creation:
         )
 
     def carry_out(
-        self, options: CreateOptions, observe: "Callable[[int, int], None] | None"
+        self,
+        operations: "tuple[Operation, ...]",
+        options: CreateOptions,
+        observe: "Callable[[int, int], None] | None",
     ) -> ContainerState:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
@@ -161,15 +183,6 @@ class _Creation:
         descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
-        operations = plan.operations
-        if plan.filter is not None:
-            from pyruntime.execute.seccomp import compile_filter, filter_flags
-
-            operations = with_filter(
-                operations,
-                compile_filter(plan.filter, f"{self.store.root}/.seccomp"),
-                filter_flags(plan.filter),
-            )
         try:
             session = Session(
                 operations,

@@ -6,7 +6,7 @@ from pyruntime.base.decode import decode
 from pyruntime.base.errors import SpecError, StateError, UsageError
 from pyruntime.base.jsonio import loads
 from pyruntime.execute import session as places
-from pyruntime.execute.creator import ParentSteps, launch, with_filter
+from pyruntime.execute.creator import ParentSteps, launch
 from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.facts import read_host_facts
@@ -20,7 +20,7 @@ from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import PAUSED, STOPPED, status_of
 from pyruntime.store.store import Store
-from pyruntime.verbs.creation import write_pid_file
+from pyruntime.verbs.creation import executor_operations, write_pid_file
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import check_console, listen_descriptors, require_descriptors, step_observer
 
@@ -209,17 +209,11 @@ class _Execution:
         plan = plan_exec(
             self.config, self.process, state.id, state.namespaces, facts, _cgroup(state), options
         )
-        operations = plan.operations
-        if plan.filter is not None:
-            from pyruntime.execute.seccomp import compile_filter, filter_flags
-
-            program = compile_filter(plan.filter, f"{self.options.root}/.seccomp")
-            operations = with_filter(operations, program, filter_flags(plan.filter))
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
         session = Session(
-            operations,
+            executor_operations(plan, Store(self.options.root)),
             first_private=first,
             descriptors=descriptors,
             observe=step_observer(self.options, plan),

@@ -1,6 +1,9 @@
 """Reading and writing JSON without the json module, which is the oracle here."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +77,19 @@ def test_a_tuple_is_a_list_and_other_types_are_refused() -> None:
     assert dumps((1, ("a",))) == '[1,["a"]]'
     with pytest.raises(TypeError, match="set has no form in JSON"):
         dumps({1})
+
+
+@pytest.mark.parametrize("text", ['{"a": 5', '{"a"', "[1, 2", '{"a": "b', "[1,]", "{,}", ""])
+def test_a_document_that_ends_too_early_is_refused_without_json_loaded_before(text: str) -> None:
+    program = (
+        "import sys\n"
+        "from pyruntime.base.errors import SpecError\n"
+        "from pyruntime.base.jsonio import loads\n"
+        "try: loads(sys.argv[1].encode())\n"
+        "except SpecError as error: print(error.what)\n"
+    )
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    result = subprocess.run(
+        [sys.executable, "-c", program, text], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("invalid JSON: ")

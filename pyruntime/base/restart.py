@@ -1,0 +1,14 @@
+"""The point up to which a command may be run again from its beginning.
+
+A program whose interpreter is static (see startup/saved_heap/README.md) cannot load shared libraries.  A command
+that needs one is therefore run again in a full interpreter, at the moment of the import.  That is right only as
+long as nothing was done that would be done twice, so imports of ctypes and its like belong in front of this point.
+"""
+
+side_effects = False
+
+
+def forbid() -> None:
+    """From here on the command changes the system; a module that is missing now is a bug."""
+    global side_effects
+    side_effects = True

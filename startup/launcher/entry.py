@@ -1,0 +1,157 @@
+"""The first Python code of tiers 1 and 2; frozen into the launcher as `launcher_entry`.
+
+`prepare` runs at build time and only in tier 1: it imports all that is frozen, so that it is in the saved heap.
+`start` is what every command runs.  The interpreter has only its core: no standard streams, no search path, and no
+`open` until this module has provided them.
+"""
+
+import errno
+import os
+import sys
+
+import launcher_names
+import pyruntime_launcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+_SIGINT = 2
+# Commands that make a plan; a container of such a name costs a few microseconds.
+PLANNING = frozenset({"create", "run", "exec", "restore", "explain"})
+
+
+class Stream:
+    """Standard output or error: text that is written when it is flushed."""
+
+    encoding = "utf-8"
+
+    def __init__(self, descriptor: int, errors: str) -> None:
+        self.errors = errors
+        self._descriptor = descriptor
+        self._pending = ""
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, text: str) -> int:
+        self._pending += text
+        return len(text)
+
+    def flush(self) -> None:
+        data, self._pending = self._pending.encode("utf-8", self.errors), ""
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+class FullInterpreter:
+    """The last finder: what is neither built in nor frozen is to be had in a full interpreter only."""
+
+    restarts = True
+
+    @classmethod
+    def find_spec(cls, name: str, _path: object = None, _target: object = None) -> None:
+        # With an underscore: usually an accelerator that the standard library asks for and can do without.
+        if not cls.restarts or (name.startswith("_") and name not in launcher_names.ABSENT):
+            return
+        restart = sys.modules.get("pyruntime.base.restart")
+        if restart is not None and restart.side_effects:
+            return
+        restart_with(name)
+
+
+def restart_with(name: str) -> None:
+    """Run this command again, from its beginning, in the interpreter that the program was built with."""
+    program = os.path.realpath("/proc/self/exe")
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    prefix = os.path.dirname(os.path.dirname(program))
+    for packages in (f"{prefix}/lib/{version}/site-packages", f"{prefix}/lib/python3/dist-packages"):
+        main = f"{packages}/pyruntime/__main__.py"
+        if os.path.isfile(main):
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            interpreter = pyruntime_launcher.INTERPRETER
+            try:
+                os.execv(interpreter, [interpreter, "-IS", main, *sys.argv[1:]])
+            except OSError as error:
+                reason = errno.errorcode.get(error.errno or 0, "")
+                raise ImportError(f"{name} needs {interpreter}, which cannot be run ({reason})") from None
+    raise ImportError(
+        f"{name} is loaded from the installed package, which is not beside {program}; "
+        f"run the program from the bin directory that it was installed into",
+        name=name,
+    )
+
+
+def find_frozen() -> None:
+    """Leave only what is built in or frozen to be found."""
+    sys.meta_path[2:] = [FullInterpreter]
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+
+
+def prepare() -> None:
+    """Import all that is frozen, less what needs a module that only a full interpreter can load."""
+    find_frozen()
+    FullInterpreter.restarts = False
+    for name in launcher_names.NAMES:
+        try:
+            __import__(name)
+        except ModuleNotFoundError as error:
+            if error.name not in launcher_names.ABSENT:
+                raise
+            sys.modules.pop(name, None)
+    __import__("launcher_warm_up").warm_up()
+    FullInterpreter.restarts = True
+    session = sys.modules["pyruntime.execute.session"]
+    session.__dict__["EXECUTOR_IMAGE"] = pyruntime_launcher.executor()
+    import gc
+
+    # The streams of the build belong to the build.
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, None)
+        setattr(sys, f"__{name}__", None)
+    gc.collect()
+    gc.freeze()
+
+
+def rehearse(stage: int) -> None:
+    """Do what every command does (stage 0), and what those that make a plan do (stage 1)."""
+    warm_up = sys.modules["launcher_warm_up"]
+    begin(["pyruntime"])
+    warm_up.keep_a_state()
+    warm_up.read_command_lines()
+    if stage:
+        warm_up.plan_a_container()
+
+
+def begin(words: "list[str]") -> None:
+    """Give the program what an interpreter has when it starts."""
+    sys.argv = words
+    sys.stdin = None
+    sys.stdout, sys.stderr = Stream(1, "strict"), Stream(2, "backslashreplace")
+    if pyruntime_launcher.signal_is_default(_SIGINT):
+        _signal.signal(_SIGINT, _signal.default_int_handler)
+    if FullInterpreter not in sys.meta_path:
+        find_frozen()
+
+
+def start(words: "list[str]") -> int:
+    """Run the program; returns its exit code."""
+    begin(words)
+    if not PLANNING.isdisjoint(words):
+        pyruntime_launcher.populate(1)
+    from pyruntime.cli.main import main
+
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 1
+    return code

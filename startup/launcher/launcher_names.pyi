@@ -1,0 +1,3 @@
+# Written by launcher_build.py.
+NAMES: tuple[str, ...]
+ABSENT: tuple[str, ...]

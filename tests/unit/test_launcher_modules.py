@@ -1,0 +1,216 @@
+"""The launcher's own C modules do what the standard library's do; built here as an extension and compared."""
+
+import errno
+import fcntl
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+TREE = Path(__file__).resolve().parents[2]
+LAUNCHER = TREE / "startup" / "launcher"
+WRAPPER = """
+#include "launcher.h"
+static PyMethodDef methods[] = {
+    {"sha256", sha256, METH_O, NULL},
+    {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, NULL},
+    {"json_quote", json_quote, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "under_test", .m_size = -1,
+                                        .m_methods = methods};
+PyObject *PyInit_under_test(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    PyModule_AddObject(module, "fcntl", launcher_PyInit_fcntl());
+    PyModule_AddObject(module, "select", launcher_PyInit_select());
+    PyModule_AddObject(module, "resource", launcher_PyInit_resource());
+    return module;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    folder = tmp_path_factory.mktemp("launcher")
+    (folder / "wrapper.c").write_text(WRAPPER)
+    library = folder / "under_test.so"
+    sources = [LAUNCHER / f"{name}.c" for name in ("json_scanner", "sha256", "small_modules")]
+    subprocess.run(
+        [
+            "cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
+            "-Wno-cast-function-type", "-isystem", sysconfig.get_path("include"), "-I", LAUNCHER,
+            "-o", library, folder / "wrapper.c", *sources,
+        ],
+        check=True,
+    )  # fmt: skip
+    loader = importlib.machinery.ExtensionFileLoader("under_test", str(library))
+    spec = importlib.util.spec_from_loader("under_test", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def refuse(name: str) -> object:
+    raise ValueError(name)
+
+
+def theirs(text: str) -> tuple[Any, int] | None:
+    """What the standard library's scanner answers; None if it refuses."""
+    try:
+        return json.JSONDecoder(parse_constant=refuse).raw_decode(text)
+    except ValueError:
+        return None
+
+
+def scan(module: ModuleType, text: str) -> tuple[Any, int] | None:
+    try:
+        result: tuple[Any, int] = module.json_scan(text, 0)
+    except ValueError:
+        return None
+    return result
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(value=VALUES, ascii_only=st.booleans(), indent=st.sampled_from([None, 2]))
+def test_every_document_is_read_alike(
+    ours: ModuleType, value: object, ascii_only: bool, indent: int | None
+) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    assert scan(ours, text) == theirs(text) == (value, len(text))
+
+
+@given(value=VALUES, data=st.data())
+def test_every_damaged_document_is_read_or_refused_alike(
+    ours: ModuleType, value: object, data: st.DataObject
+) -> None:
+    text = json.dumps(value)
+    at = data.draw(st.integers(0, len(text)))
+    damage = data.draw(st.text('{}[]",:\\u0dD8cf0123456789.-+eEntrx \n\t\x00\x1f', max_size=3))
+    damaged = text[:at] + damage + text[at + data.draw(st.integers(0, 2)) :]
+    assert repr(scan(ours, damaged)) == repr(theirs(damaged))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-", "-0", "01", "1.", "1.e3", "1e", "1e+", "1E-2x", "--1", "NaN", "Infinity", "-Infinity", "tru", "nul",
+        '"\\ud83d\\ude00"', '"\\ud83d"', '"\\ud83d\\u0041"', '"\\ud83dx"', '"\\ude00"', '"\\u12"', '"\\u123g"', '"\\x"',
+        '"\\', '"', '"\n"', "[", "[1", "[1,", "[,1]", "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', "{1:2}",
+        '{"a":1,"a":2}', "", " ", "]", '"\\ud83d\\u', "1" * 4301,
+    ],
+)  # fmt: skip
+def test_the_edges_of_the_grammar(ours: ModuleType, text: str) -> None:
+    assert repr(scan(ours, text)) == repr(theirs(text))
+
+
+def test_nesting_without_end_is_refused_and_not_a_crash(ours: ModuleType) -> None:
+    for opening in ("[", '{"a":'):
+        with pytest.raises(RecursionError):
+            ours.json_scan(opening * 200_000, 0)
+
+
+@given(text=st.text())
+def test_strings_are_quoted_alike(ours: ModuleType, text: str) -> None:
+    assert ours.json_quote(text) == json.dumps(text)
+
+
+@given(data=st.binary(max_size=300))
+def test_the_digest_is_sha256(ours: ModuleType, data: bytes) -> None:
+    assert ours.sha256(data) == hashlib.sha256(data).digest()
+
+
+def test_the_constants_are_those_of_the_system(ours: ModuleType) -> None:
+    for module in (fcntl, select):
+        mine = getattr(ours, module.__name__)
+        for name in dir(mine):
+            if name.isupper():
+                assert getattr(mine, name) == getattr(module, name)
+
+
+def test_locks_and_descriptors(ours: ModuleType, tmp_path: Path) -> None:
+    first, second = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(2))
+    ours.fcntl.flock(first, fcntl.LOCK_EX)
+    with pytest.raises(BlockingIOError):
+        ours.fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    copy = ours.fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, 100)
+    assert copy >= 100
+    assert fcntl.fcntl(copy, fcntl.F_GETFD) == fcntl.FD_CLOEXEC
+    with pytest.raises(OSError) as caught:
+        ours.fcntl.ioctl(first, 0x5413, b"\0" * 8)  # TIOCGWINSZ
+    assert caught.value.errno == errno.ENOTTY
+    for descriptor in (first, second, copy):
+        os.close(descriptor)
+
+
+def test_polling(ours: ModuleType) -> None:
+    reader, writer = os.pipe()
+    poll = ours.select.poll()
+    poll.register(reader, select.POLLIN)
+    poll.register(writer, select.POLLOUT)
+    assert poll.poll(0) == [(writer, select.POLLOUT)]
+    poll.unregister(writer)
+    with pytest.raises(KeyError):
+        poll.unregister(writer)
+    before = time.monotonic()
+    assert poll.poll(20.5) == []
+    assert time.monotonic() - before >= 0.02
+    os.write(writer, b"x")
+    os.close(writer)
+    assert poll.poll() == [(reader, select.POLLIN | select.POLLHUP)]
+    poll.modify(reader, select.POLLPRI)
+    assert poll.poll(None) == [(reader, select.POLLHUP)]
+    os.close(reader)
+
+
+def test_polling_goes_on_after_a_signal_and_lets_others_run(ours: ModuleType) -> None:
+    received: list[int] = []
+    previous = signal.signal(signal.SIGALRM, lambda number, _frame: received.append(number))
+    reader, writer = os.pipe()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        thread = threading.Timer(0.1, os.write, (writer, b"x"))
+        thread.start()
+        poll = ours.select.poll()
+        poll.register(reader, select.POLLIN)
+        assert poll.poll(5000) == [(reader, select.POLLIN)]
+        thread.join()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+        os.close(reader)
+        os.close(writer)
+    assert received == [signal.SIGALRM]
+
+
+def test_resource_limits(ours: ModuleType) -> None:
+    program = subprocess.Popen(["sleep", "60"])
+    try:
+        soft, hard = resource.prlimit(program.pid, resource.RLIMIT_CORE)
+        assert ours.resource.prlimit(program.pid, resource.RLIMIT_CORE, (0, hard)) == (soft, hard)
+        assert resource.prlimit(program.pid, resource.RLIMIT_CORE) == (0, hard)
+        with pytest.raises(ProcessLookupError):
+            ours.resource.prlimit(2**22 + 1, resource.RLIMIT_CORE, (0, 0))
+    finally:
+        program.kill()
+        program.wait()
