@@ -5,10 +5,10 @@ without --debug there is one line per invocation, and only if it fails.
 """
 
 import os
-import time
 
 from pyruntime.base.errors import ExpectedError
 from pyruntime.base.jsonio import dumps
+from pyruntime.base.timestamp import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ def format_error(verb: str, container_id: str, error: BaseException) -> str:
         what, where = error.what, error.where
     # The id stands at the beginning already.
     return f"{subject}: {what} ({where})" if where and where != container_id else f"{subject}: {what}"
-
-
-def now() -> str:
-    """The time of a log line: RFC 3339 in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def text_line(level: str, message: str) -> str:

@@ -306,14 +306,15 @@ def remove_cgroups(directories: tuple[str, ...]) -> None:
                 delay *= 2
 
 
-def remove_empty_cgroups(directories: tuple[str, ...]) -> None:
-    """Remove those of the cgroups that hold nothing; the others stay as they are."""
-    for directory in directories:
-        _try_rmdir(directory)
+def remove_empty_cgroups(directories: tuple[str, ...]) -> bool:
+    """Remove those of the cgroups that hold nothing; the others stay as they are.  True if none is left."""
+    left = [directory for directory in directories if not _try_rmdir(directory)]
+    return not left
 
 
-def _try_rmdir(path: str) -> None:
+def _try_rmdir(path: str) -> bool:
     try:
         os.rmdir(path)
-    except OSError:
-        return
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return True

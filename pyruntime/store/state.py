@@ -9,7 +9,7 @@ class ContainerState(Record):
     """One container.
 
     `created` is RFC 3339 in UTC with nanoseconds; `pid_start_time` is in clock ticks since boot;
-    a `pid` of 0 says that there is no init yet; `creating` is true until the create is complete.
+    a `pid` of 0 says that there is no init: not yet as long as `creating` is true.
     `namespaces` holds the CLONE_NEW flags of the namespaces that the runtime is not in itself.
     """
 

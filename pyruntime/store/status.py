@@ -5,7 +5,7 @@ import os
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.process import is_alive
 from pyruntime.store.state import ContainerState
-from pyruntime.store.store import FIFO
+from pyruntime.store.store import FIFO, UNFINISHED_FIFO
 
 CREATING = "creating"
 CREATED = "created"
@@ -13,7 +13,8 @@ RUNNING = "running"
 PAUSED = "paused"
 STOPPED = "stopped"
 
-_FROZEN = {"cgroup.freeze": ("1",), "freezer.state": ("FROZEN", "FREEZING")}
+# controller -> (file, what it says of a frozen cgroup); "" is cgroup v2
+_FREEZERS = {"freezer": ("freezer.state", "FROZEN FREEZING"), "": ("cgroup.freeze", "1")}
 
 
 def status_of(state: ContainerState, directory: str) -> str:
@@ -25,11 +26,11 @@ def status_of(state: ContainerState, directory: str) -> str:
         return CREATING if state.creating else STOPPED
     if not is_alive(state.pid, state.pid_start_time):
         return STOPPED
-    if _is_frozen(state.cgroup_directories):
+    if _is_frozen(state.cgroup_paths):
         return PAUSED
-    if state.creating:
-        return CREATING
-    return CREATED if os.path.exists(f"{directory}/{FIFO}") else RUNNING
+    if os.path.exists(f"{directory}/{FIFO}"):
+        return CREATED
+    return CREATING if os.path.exists(f"{directory}/{UNFINISHED_FIFO}") else RUNNING
 
 
 def hook_document(state: ContainerState, status: str, pid: int) -> bytes:
@@ -62,18 +63,16 @@ def state_document(state: ContainerState, status: str) -> dict[str, object]:
     return document
 
 
-def _is_frozen(directories: tuple[str, ...]) -> bool:
-    for directory in directories:
-        for name, words in _FROZEN.items():
-            try:
-                descriptor = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                if os.read(descriptor, 64).decode().strip() in words:
-                    return True
-            except OSError:
-                continue
-            finally:
-                os.close(descriptor)
-    return False
+def _is_frozen(paths: dict[str, str]) -> bool:
+    controller = "freezer" if "freezer" in paths else ""
+    name, words = _FREEZERS[controller]
+    try:
+        descriptor = os.open(f"{paths.get(controller, '')}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, 64).decode().strip() in words.split()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

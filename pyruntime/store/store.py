@@ -18,6 +18,7 @@ from pyruntime.store.state import ContainerState
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 FIFO = "exec.fifo"
+UNFINISHED_FIFO = "unfinished.fifo"  # the same, as long as the create is at work
 FAILURE = "start-failure"
 _STATE = "state"
 
@@ -79,8 +80,11 @@ class Store:
         """
         directory = self.directory(container_id)
         try:
-            os.makedirs(self.root, 0o700, exist_ok=True)
-            os.mkdir(directory, 0o700)
+            try:
+                os.mkdir(directory, 0o700)
+            except FileNotFoundError:
+                os.makedirs(self.root, 0o700, exist_ok=True)
+                os.mkdir(directory, 0o700)
         except FileExistsError as error:
             if error.filename != directory:
                 raise HostError("the root of the containers is not usable", where=self.root) from None

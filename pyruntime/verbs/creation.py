@@ -1,11 +1,11 @@
 """Making a container: what `create` and `run` do, and what is taken back when it fails."""
 
 import os
-import time
 
 from pyruntime.base import restart
 from pyruntime.base.errors import ExpectedError, StateError
 from pyruntime.base.record import Record
+from pyruntime.base.timestamp import now_precisely
 from pyruntime.execute import session as places
 from pyruntime.execute.cgroups import (
     apply_limits,
@@ -28,7 +28,7 @@ from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATING, STOPPED, hook_document
-from pyruntime.store.store import FAILURE, FIFO, Store
+from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class _Creation:
             id=prepared.container_id,
             bundle=prepared.bundle,
             rootfs=os.path.normpath(os.path.join(prepared.bundle, rootfs)),
-            created=timestamp(),
+            created=now_precisely(),
             owner_uid=prepared.facts.user_id,
             creating=True,
             cgroup_directories=plan.cgroup.directories,
@@ -177,8 +177,8 @@ class _Creation:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
         self._save()
-        os.mkfifo(f"{self.directory}/{FIFO}", 0o600)
-        fifo = os.open(f"{self.directory}/{FIFO}", os.O_RDWR | os.O_CLOEXEC)
+        os.mkfifo(f"{self.directory}/{UNFINISHED_FIFO}", 0o600)
+        fifo = os.open(f"{self.directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC)
         failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
         if options.console_fd >= 0:
@@ -216,7 +216,7 @@ class _Creation:
             raise
 
     def _started(self, pid: int) -> None:
-        self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid))
+        self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid), creating=False)
         self._save()
         apply_limits(self.prepared.plan.cgroup)
 
@@ -229,8 +229,7 @@ class _Creation:
             )
 
     def _ready(self, _pid: int) -> None:
-        self.state = self.state.replace(creating=False)
-        self._save()
+        os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
 
     def undo(self) -> None:
         """Take everything back; the processes of the launch are dead already."""
@@ -253,12 +252,6 @@ class _Creation:
         except ExpectedError:
             # The reason of the failure counts more than a cgroup that somebody else sits in.
             return
-
-
-def timestamp() -> str:
-    """Now, as RFC 3339 in UTC with nanoseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
 
 
 def write_pid_file(path: str, pid: int) -> None:

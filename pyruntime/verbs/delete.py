@@ -61,6 +61,22 @@ def delete_container(store: Store, container_id: str, *, force: bool = False) ->
         raise
 
 
+def delete_ended(store: Store, state: ContainerState) -> list[str]:
+    """Remove a container whose init the caller has seen end; returns warnings.
+
+    It is no error if somebody else has removed it meanwhile, even if its id is in use again.
+    """
+    try:
+        with store.lock(state.id):
+            if store.load(state.id).pid != state.pid:
+                return []
+            return _destroy(store, state)
+    except StateError:
+        if store.exists(state.id):
+            raise
+        return []
+
+
 def _load(store: Store, container_id: str) -> ContainerState:
     """The state, or one that holds nothing if its create was killed before it wrote any."""
     try:
@@ -108,8 +124,10 @@ def _destroy(store: Store, state: ContainerState) -> list[str]:
 
 
 def _remove_cgroups(state: ContainerState) -> list[str]:
-    from pyruntime.execute.cgroups import processes_in, remove_cgroups, signal_all
+    from pyruntime.execute.cgroups import processes_in, remove_cgroups, remove_empty_cgroups, signal_all
 
+    if remove_empty_cgroups(state.cgroup_directories):
+        return []
     # Before there is an init nobody has made sure that the cgroup is this container's alone.
     is_ours = state.pid != 0
     deadline = time.monotonic() + _STRAGGLERS_MS / 1000

@@ -3,10 +3,11 @@
 import os
 
 from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import create_container, prepare
-from pyruntime.verbs.delete import delete_container
+from pyruntime.verbs.delete import delete_container, delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import LAUNCH_OPTIONS, check_console, step_observer
 from pyruntime.verbs.start import start_container
@@ -42,8 +43,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     observe = step_observer(options, prepared.plan)
     create = create.replace(console_fd=theirs)
     if detached:
-        create_container(store, prepared, create, observe)
-        _start_or_delete(store, container_id)
+        _start_or_delete(store, create_container(store, prepared, create, observe))
         return 0
     # With a pid namespace of its own every orphan of the container goes to its init.
     if not prepared.plan.namespaces & _NEW_PID and not arguments.flag("no-subreaper"):
@@ -51,12 +51,12 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     signals = SignalForwarding()
     try:
         state = create_container(store, prepared, create, observe)
-        _start_or_delete(store, container_id)
+        _start_or_delete(store, state)
         code = wait_in_foreground(state.pid, signals, master=_master(ours, theirs))
     finally:
         signals.close()
     if not arguments.flag("keep"):
-        delete_container(store, container_id, force=True)
+        delete_ended(store, state)
     return code
 
 
@@ -73,9 +73,9 @@ def _master(ours: int, theirs: int) -> int:
         os.close(ours)
 
 
-def _start_or_delete(store: Store, container_id: str) -> None:
+def _start_or_delete(store: Store, state: ContainerState) -> None:
     try:
-        start_container(store, container_id)
+        start_container(store, state.id, state)
     except BaseException:
-        delete_container(store, container_id, force=True)
+        delete_container(store, state.id, force=True)
         raise

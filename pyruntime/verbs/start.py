@@ -27,8 +27,10 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     return 0
 
 
-def start_container(store: Store, container_id: str) -> None:
+def start_container(store: Store, container_id: str, created: ContainerState | None = None) -> None:
     """Run the user's process; returns when it has been executed and the poststart hooks have run.
+
+    `created`: the state, if the caller has just created the container.
 
     Raises:
         StateError: the container is not in the state created.
@@ -36,9 +38,9 @@ def start_container(store: Store, container_id: str) -> None:
         StepError: a poststart hook failed; the container has been killed.
     """
     with store.lock(container_id):
-        state = store.load(container_id)
+        state = created or store.load(container_id)
         directory = store.directory(container_id)
-        status = status_of(state, directory)
+        status = CREATED if created is not None else status_of(state, directory)
         if status != CREATED:
             raise StateError(_REFUSALS[status], where=container_id)
         try:

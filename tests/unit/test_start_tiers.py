@@ -41,7 +41,7 @@ COMMANDS = (
     ["spec", "--bundle", "{}/missing"],
     ["spec", "--bundle", "{}"],
     ["explain", "{}"],
-    ["explain", "--json", "{}"],
+    ["explain", "--format", "json", "{}"],
     ["explain", "{}/missing"],
     ["create", "--explain", "--bundle", "{}", "c1"],
     ["create", "--config", "{}/truncated.json", "--bundle", "{}", "c1"],

@@ -36,7 +36,8 @@ def test_a_living_init_is_running_and_with_a_fifo_created(
     assert status_of(state, str(tmp_path)) == "running"
     os.mkfifo(tmp_path / "exec.fifo")
     assert status_of(state, str(tmp_path)) == "created"
-    assert status_of(state.replace(creating=True), str(tmp_path)) == "creating"
+    os.rename(tmp_path / "exec.fifo", tmp_path / "unfinished.fifo")
+    assert status_of(state, str(tmp_path)) == "creating"
 
 
 def test_a_zombie_is_stopped(init: subprocess.Popen[bytes], tmp_path: Path) -> None:
@@ -78,7 +79,8 @@ def test_a_frozen_cgroup_is_paused(
     init: subprocess.Popen[bytes], tmp_path: Path, name: str, content: str, status: str
 ) -> None:
     (tmp_path / name).write_text(content)
-    state = state_of(init, cgroup_directories=(str(tmp_path / "missing"), str(tmp_path)))
+    controller = "freezer" if name == "freezer.state" else ""
+    state = state_of(init, cgroup_paths={"pids": str(tmp_path / "missing"), controller: str(tmp_path)})
     assert status_of(state, str(tmp_path)) == status
 
 

@@ -53,7 +53,13 @@ class Inits:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def make(
-        self, container_id: str, *, failure: str = "", created: bool = True, **values: object
+        self,
+        container_id: str,
+        *,
+        failure: str = "",
+        created: bool = True,
+        finished: bool = True,
+        **values: object,
     ) -> ContainerState:
         directory = self.store.reserve(container_id)
         os.mkfifo(f"{directory}/exec.fifo")
@@ -61,6 +67,8 @@ class Inits:
         self.processes.append(process)
         assert process.stdout is not None
         assert process.stdout.read(1) == b"r"
+        if not finished:
+            os.rename(f"{directory}/exec.fifo", f"{directory}/unfinished.fifo")
         if not created:
             os.unlink(f"{directory}/exec.fifo")
         state = ContainerState(
@@ -118,7 +126,7 @@ def test_start_of_a_stopped_container_is_refused(store: Store, inits: Inits) -> 
 
 
 def test_start_of_a_half_made_container_is_refused(store: Store, inits: Inits) -> None:
-    inits.make("c1", creating=True)
+    inits.make("c1", finished=False)
     with pytest.raises(StateError, match="still being created"):
         start_container(store, "c1")
 
@@ -236,7 +244,7 @@ def test_force_cleans_up_what_a_killed_create_has_left(store: Store, inits: Init
         delete_container(store, "empty")
     delete_container(store, "empty", force=True)
     inits.make("early", creating=True, pid=0, pid_start_time=0)
-    inits.make("late", creating=True)
+    inits.make("late", finished=False)
     for container_id in ("early", "late"):
         with pytest.raises(StateError, match="not stopped: creating"):
             delete_container(store, container_id)
