@@ -407,9 +407,10 @@ class SavedHeap(Build):
         updates = [f"--update-section={name}={saved / name}" for name in self.sections]
         rehearsing = self.work / "rehearsing"
         run("objcopy", *updates, self.work / "launcher", rehearsing)
+        run(rehearsing, "spec", "--bundle", self.work)
         stages: list[list[int]] = []
         for stage in range(STAGES):
-            pages = [int(line) for line in run(rehearsing, str(stage)).split()]
+            pages = [int(line) for line in run(rehearsing, str(stage), where=self.work).split()]
             known = {page for earlier in stages for page in earlier}
             stages.append([page for page in sorted(pages) if page not in known])
         ranges = self.work / "savedranges"

@@ -121,11 +121,15 @@ def prepare() -> None:
 
 
 def rehearse(stage: int) -> None:
-    """Do what every command does (stage 0), and what those that make a plan do (stage 1)."""
+    """Do what every command does (stage 0), and what those that make a plan do (stage 1).
+
+    For real as far as it changes nothing: there is no container, and no container may have such an id.
+    """
+    words = ["create", "not/an/id"] if stage else ["state", "missing"]
     warm_up = sys.modules["launcher_warm_up"]
-    begin(["pyruntime"])
+    begin(["pyruntime", "--root", "/nonexistent", *words])
+    sys.modules["pyruntime.cli.main"].main()
     warm_up.keep_a_state()
-    warm_up.read_command_lines()
     if stage:
         warm_up.plan_a_container()
 

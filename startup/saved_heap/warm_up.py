@@ -55,9 +55,10 @@ def keep_a_state() -> None:
     loads(dumps(state_document(state, "created"), indent=2).encode())
 
 
-def read_command_lines() -> None:
-    """Parse a command line of each verb."""
-    for verb, (module, _, _) in VERBS.items():
+def read_command_lines(verbs: "tuple[str, ...]") -> None:
+    """Parse a command line of each of these verbs."""
+    for verb in verbs:
+        module, _, _ = VERBS[verb]
         words = ["--root", "/warm", "--log", "/warm/log", "--log-format", "json", verb, "warm"]
         arguments = parse(words, GLOBAL_OPTIONS, stop_at_positional=True)
         parse_globals(arguments, {})
@@ -67,6 +68,6 @@ def read_command_lines() -> None:
 
 def warm_up() -> None:
     for _ in range(ROUNDS):
-        read_command_lines()
+        read_command_lines(tuple(VERBS))
         plan_a_container()
         keep_a_state()
