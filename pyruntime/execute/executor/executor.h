@@ -34,6 +34,7 @@ struct plan {
     size_t position;
 };
 #define PLAN_REPORTS_STEPS 1
+extern const struct plan *the_plan; /* the one being carried out */
 bool plan_open(struct plan *plan, const unsigned char *bytes, size_t size);
 bool plan_check(struct plan *plan, uint32_t *largest_list);
 bool plan_next(struct plan *plan, struct operation *operation);

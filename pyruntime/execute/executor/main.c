@@ -73,9 +73,12 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+const struct plan *the_plan;
+
 static void carry_out(struct plan *plan)
 {
     struct operation operation;
+    the_plan = plan;
     bool timed = (plan->flags & PLAN_REPORTS_STEPS) != 0;
 
     for (uint32_t i = 0; i < plan->count && plan_next(plan, &operation); i++) {

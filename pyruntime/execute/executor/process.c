@@ -2,13 +2,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "executor.h"
+
+#define DEEPEST_STACK ((uintptr_t)64 << 10)
 
 static char executable[4096];
 static char home[4096];
@@ -132,6 +137,27 @@ void do_FindHome(const struct argument *a)
         close(fd);
 }
 
+/*
+ * A container may wait for its start for a long time: give back what of this program's memory comes back by
+ * itself when it is touched (constants, the plan) or is dead (the stack below this function).
+ */
+static void release_pages(void)
+{
+    const ElfW(Phdr) *headers = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t stack = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page;
+
+    /* Backwards, because the headers themselves lie in the first segment. */
+    for (unsigned long left = getauxval(AT_PHNUM); left > 0; left--) {
+        const ElfW(Phdr) *each = &headers[left - 1];
+        if (each->p_type == PT_LOAD && each->p_flags == PF_R)
+            (void)madvise((void *)(each->p_vaddr & ~(page - 1)), each->p_memsz, MADV_DONTNEED);
+    }
+    (void)madvise((void *)the_plan->bytes, the_plan->size, MADV_DONTNEED);
+    /* Most of this range is not mapped at all, which is an error that changes nothing. */
+    (void)madvise((void *)(stack - DEEPEST_STACK), DEEPEST_STACK, MADV_DONTNEED);
+}
+
 /* The fifo is open for reading and writing here, so there is no end of file: only `start` writes. */
 void do_AwaitStart(const struct argument *a)
 {
@@ -139,6 +165,7 @@ void do_AwaitStart(const struct argument *a)
     ssize_t got;
 
     report_detach((int)a[1].number);
+    release_pages();
     while ((got = read((int)a[0].number, &byte, 1)) < 0 && errno == EINTR)
         continue;
     if (got != 1)
