@@ -30,7 +30,7 @@ def parse_cgroup_layout(mountinfo: str, own: str) -> CgroupLayout:
             continue
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(" "), after.split(" ", 2)
-        mount_root, mount_point = _unescape(fields[3]), _unescape(fields[4])
+        mount_root, mount_point = unescape(fields[3]), unescape(fields[4])
         if kind == "cgroup2":
             found.setdefault(
                 (),
@@ -75,7 +75,7 @@ def _controllers(options: str, known: dict[str, str]) -> tuple[str, ...]:
     return tuple(option for option in options.split(",") if option in known)
 
 
-def _unescape(path: str) -> str:
+def unescape(path: str) -> str:
     if "\\" not in path:
         return path
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):

@@ -179,14 +179,16 @@ def plan_identity(process: Process, facts: HostFacts, seccomp: LoadSeccomp | Non
     enter what a mapped root cannot).  The bounding set shrinks while CAP_SETPCAP is still there.
     Capabilities are set after the user, which drops them.  The executable is looked up by the final user, so that
     what it may not run is reported by `create`.  A filter is loaded as late as possible under no_new_privs;
-    without that it needs CAP_SYS_ADMIN and so comes before the capabilities go.
+    without that it needs CAP_SYS_ADMIN and so comes before the capabilities go; the directory is verified
+    before, because the filter may forbid getcwd.
     """
     masks = CapabilityMasks(process.capabilities, facts.last_capability)
     user = process.user
-    if seccomp is not None and not process.no_new_privileges:
+    filtered = seccomp is not None and not process.no_new_privileges
+    yield ChangeDirectory(origin="/process/cwd", path=process.cwd, tolerant=1)
+    if seccomp is not None and filtered:
         yield seccomp
     yield OwnStandardStreams(uid=user.uid)
-    yield ChangeDirectory(origin="/process/cwd", path=process.cwd, tolerant=1)
     yield KeepBounding(origin="/process/capabilities/bounding", mask=masks.bounding)
     if not any(entry.startswith("HOME=") and entry != "HOME=" for entry in process.env):
         yield FindHome(uid=user.uid)
@@ -204,7 +206,7 @@ def plan_identity(process: Process, facts: HostFacts, seccomp: LoadSeccomp | Non
         inheritable=masks.inheritable,
         ambient=masks.ambient,
     )
-    yield ChangeDirectory(origin="/process/cwd", path=process.cwd)
+    yield ChangeDirectory(origin="/process/cwd", path=process.cwd, unverified=int(filtered))
     yield SetUmask(origin="/process/user/umask", mask=0o022 if user.umask is None else user.umask)
     yield FindExecutable(
         origin="/process/args", name=process.args[0], search_path=environment_value(process.env, "PATH")

@@ -12,6 +12,7 @@ from pyruntime.plan.operations import (
     Await,
     BindRoot,
     ChangeDirectory,
+    ChangeRoot,
     JoinKeyring,
     MakeDirectory,
     MakeParentPrivate,
@@ -79,8 +80,7 @@ def plan_init(
         Tell(rendezvous=HOOKS_WANTED),
         Await(rendezvous=HOOKS_DONE),
         *plan_container_hooks(view, "createContainer", "created"),
-        MoveRoot() if options.no_pivot else PivotRoot(),
-        *_plan_root_propagation(linux),
+        *_plan_root_change(view, linux, options),
         MakeDirectory(origin="/process/cwd", path=process.cwd),
         plan_console(process, options, bind=1) if process.terminal else ReopenNullStdio(),
         *mounts.finish,
@@ -115,6 +115,12 @@ def plan_console(process: Process, options: LaunchOptions, *, bind: int) -> Open
     )
 
 
+def _plan_root_change(view: ContainerView, linux: Linux, options: LaunchOptions) -> list[Operation]:
+    if not view.has_namespace("mount"):
+        return [ChangeRoot()]
+    return [MoveRoot() if options.no_pivot else PivotRoot(), *_plan_root_propagation(linux)]
+
+
 def _plan_root_propagation(linux: Linux) -> list[Operation]:
     propagation = PROPAGATION.get(linux.rootfs_propagation, 0)
     if propagation & (MS_SHARED | MS_UNBINDABLE):
@@ -135,9 +141,12 @@ def _plan_names(config: Config) -> list[Operation]:
 
 def _plan_root(view: ContainerView, linux: Linux) -> list[Operation]:
     if not view.has_namespace("mount"):
-        what = "a container without a mount namespace is not supported"
-        hint = 'add {"type": "mount"} to linux.namespaces'
-        raise SpecError(what, where="/linux/namespaces", hint=hint)
+        if view.rootfs == "/":
+            hint = 'add {"type": "mount"} to linux.namespaces, or name another root.path'
+            what = "a container without a mount namespace cannot have the host's root"
+            raise SpecError(what, where="/root/path", hint=hint)
+        # The host's own mounts: nothing of them may change.  The bind is what `delete` unmounts.
+        return [BindRoot(origin="/root/path", host_path=view.rootfs)]
     propagation = PROPAGATION.get(linux.rootfs_propagation, MS_SLAVE)
     # An unbindable root could not be bound onto itself: that is applied after the pivot.
     host = propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE) or MS_SLAVE

@@ -34,6 +34,8 @@ from pyruntime.spec.linux import IdMapping
 
 FIRST_MOUNT_SLOT = 8  # the slots below belong to plan/launch.py
 LAST_SLOT = 63
+# Filesystems whose files the kernel labels by itself, or not at all (mount(8), "context").
+_UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 
 
 class MountPlan(Record):
@@ -109,10 +111,7 @@ class _Builder:
             )
 
     def _add_bind(self, entry: MountEntry, options: MountOptions, path: str, origin: str) -> None:
-        if options.data:
-            hint = f"remove {options.data!r}: a bind mount takes the options of the filesystem that it shows"
-            what = "bind mounts cannot have any filesystem-specific options applied"
-            raise SpecError(what, where=f"{origin}/options", hint=hint)
+        # Options of a filesystem mean nothing here: the kernel ignores them, and configs of old have them.
         source = self._bind_source(entry, origin)
         recursive = 1 if options.flags & MS_REC else 0
         mapping = self._idmap(entry, options, origin)
@@ -190,11 +189,20 @@ class _Builder:
                 source=entry.source or entry.type,
                 path=path,
                 flags=flags,
-                data=options.data,
+                data=self._labelled(entry.type, options.data),
                 how=how,
                 fallback_host_path=fallback,
             )
         )
+
+    def _labelled(self, kind: str, data: str) -> str:
+        """The data of a new filesystem with `linux.mountLabel`; without SELinux a label means nothing."""
+        linux = self.view.config.linux
+        label = linux.mount_label if linux is not None else ""
+        if not label or not self.view.facts.selinux or kind in _UNLABELLED:
+            return data
+        context = f'context="{label}"'
+        return f"{data},{context}" if data else context
 
 
 def id_map_text(mappings: tuple[IdMapping, ...]) -> str:

@@ -39,7 +39,6 @@ _LARGEST_MAP = 340  # entries; user_namespaces(7)
 NOT_CARRIED_OUT: "tuple[tuple[str, Callable[[Linux], bool]], ...]" = (
     ("/linux/intelRdt", lambda linux: linux.intel_rdt is not None),
     ("/linux/netDevices", lambda linux: bool(linux.net_devices)),
-    ("/linux/mountLabel", lambda linux: bool(linux.mount_label)),
     (
         "/linux/seccomp/listenerPath",
         lambda linux: linux.seccomp is not None and bool(linux.seccomp.listener_path),

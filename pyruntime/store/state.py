@@ -26,6 +26,8 @@ class ContainerState(Record):
     cgroup_paths: dict[str, str] = {}
     annotations: dict[str, str] = {}
     namespaces: int = 0
+    # Without a mount namespace of its own: how many mounts were on the rootfs before it; else -1.
+    rootfs_mounts: int = -1
     terminal: bool = False
     has_poststart: bool = False
     has_poststop: bool = False

@@ -27,7 +27,7 @@ from pyruntime.spec.config import Config, Hooks
 from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import CREATING, STOPPED, hook_document
+from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
 from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store
 
 TYPE_CHECKING = False
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.plan.operations import Operation
+
+
+_NEW_MOUNT = 0x20000
 
 
 class CreateOptions(Record):
@@ -164,6 +167,7 @@ class _Creation:
             cgroup_paths=plan.cgroup.paths,
             annotations=config.annotations,
             namespaces=plan.namespaces,
+            rootfs_mounts=_mounts_on_rootfs(plan, rootfs, prepared.bundle),
             has_poststart=bool(hooks.poststart),
             has_poststop=bool(hooks.poststop),
         )
@@ -222,11 +226,13 @@ class _Creation:
 
     def _run_hooks(self, pid: int) -> None:
         if self.hooks.prestart or self.hooks.create_runtime:
-            document = hook_document(self.state, CREATING, pid)
-            run_hooks(self.hooks.prestart, name="prestart", state=document, bundle=self.prepared.bundle)
-            run_hooks(
-                self.hooks.create_runtime, name="createRuntime", state=document, bundle=self.prepared.bundle
-            )
+            # prestart is of a time when it ran between create and start, and its hooks expect what was so then.
+            for hooks, name, status in (
+                (self.hooks.prestart, "prestart", CREATED),
+                (self.hooks.create_runtime, "createRuntime", CREATING),
+            ):
+                document = hook_document(self.state, status, pid)
+                run_hooks(hooks, name=name, state=document, bundle=self.prepared.bundle)
 
     def _ready(self, _pid: int) -> None:
         os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
@@ -235,6 +241,10 @@ class _Creation:
         """Take everything back; the processes of the launch are dead already."""
         directories = self.state.cgroup_directories
         try:
+            if self.state.rootfs_mounts >= 0:
+                from pyruntime.host.mounts import unmount_to
+
+                unmount_to(self.state.rootfs, self.state.rootfs_mounts)
             if self.state.pid and not self.state.has_own_pid_namespace:
                 # Without a pid namespace of its own nothing died with the init.
                 signal_all(directories, 9)
@@ -252,6 +262,15 @@ class _Creation:
         except ExpectedError:
             # The reason of the failure counts more than a cgroup that somebody else sits in.
             return
+
+
+def _mounts_on_rootfs(plan: LaunchPlan, rootfs: str, bundle: str) -> int:
+    """What `delete` has to leave mounted there; -1 if the container's mounts are in a namespace of its own."""
+    if plan.namespaces & _NEW_MOUNT:
+        return -1
+    from pyruntime.host.mounts import mounts_on
+
+    return mounts_on(os.path.join(bundle, rootfs))
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -117,10 +117,22 @@ def _destroy(store: Store, state: ContainerState) -> list[str]:
     warnings: list[str] = []
     if any(os.path.isdir(directory) for directory in state.cgroup_directories):
         warnings += _remove_cgroups(state)
+    if state.rootfs_mounts >= 0:
+        warnings += _unmount(state)
     store.remove(state.id)
     if state.has_poststop:
         warnings += _run_poststop(state, config_text)
     return warnings
+
+
+def _unmount(state: ContainerState) -> list[str]:
+    from pyruntime.host.mounts import unmount_to
+
+    try:
+        unmount_to(state.rootfs, state.rootfs_mounts)
+    except OSError as error:
+        return [f"cannot unmount {state.rootfs}: {error.strerror}"]
+    return []
 
 
 def _remove_cgroups(state: ContainerState) -> list[str]:

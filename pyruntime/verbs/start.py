@@ -103,8 +103,8 @@ def _run_poststart(store: Store, state: ContainerState) -> None:
     try:
         hooks = decode_config(store.load_config_text(state.id)).hooks
         if hooks is not None:
-            status = status_of(state, store.directory(state.id))
-            document = hook_document(state, status, 0 if status == STOPPED else state.pid)
+            # A process that has ended already was running when the hooks were due.
+            document = hook_document(state, RUNNING, state.pid)
             run_hooks(hooks.poststart, name="poststart", state=document, bundle=state.bundle)
     except ExpectedError:
         end_process(state.pid, state.pid_start_time)

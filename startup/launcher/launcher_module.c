@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 
 /* Written by the build: the executor's file, byte for byte. */
@@ -35,6 +36,17 @@ static PyObject *populate(PyObject *Py_UNUSED(module), PyObject *stage)
     Py_RETURN_NONE;
 }
 
+static PyObject *unmount(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    const char *path;
+    int flags;
+    if (!PyArg_ParseTuple(arguments, "yi", &path, &flags))
+        return NULL;
+    if (umount2(path, flags) != 0)
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    Py_RETURN_NONE;
+}
+
 /* Whether a signal has its default action: then, and only then, may a handler be set for it. */
 static PyObject *signal_is_default(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -47,6 +59,7 @@ static PyObject *signal_is_default(PyObject *Py_UNUSED(module), PyObject *number
 static PyMethodDef methods[] = {
     {"executor", executor, METH_NOARGS, "executor() -> the executor's file"},
     {"become_subreaper", become_subreaper, METH_NOARGS, "become_subreaper(): prctl(2), PR_SET_CHILD_SUBREAPER"},
+    {"unmount", unmount, METH_VARARGS, "unmount(path, flags): umount2(2)"},
     {"populate", populate, METH_O, "populate(stage): make a stage's written pages writable at once"},
     {"signal_is_default", signal_is_default, METH_O, "signal_is_default(number) -> bool"},
     {"sha256", sha256, METH_O, sha256_text},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,49 @@ def test_a_destination_behind_a_symlink_stays_in_the_rootfs(runtime: Runtime) ->
     runtime.call("run", "--bundle", str(bundle), runtime.new_id())
     assert not Path("/only-in-the-rootfs").exists()
     assert (bundle / "rootfs/only-in-the-rootfs/deep/made").is_dir()
+
+
+def test_without_a_mount_namespace_the_hosts_mounts_are_as_before_afterwards(runtime: Runtime) -> None:
+    def share(config: dict[str, Any]) -> None:
+        namespaces = config["linux"]["namespaces"]
+        config["linux"]["namespaces"] = [entry for entry in namespaces if entry["type"] != "mount"]
+        config["root"]["readonly"] = True
+        del config["linux"]["maskedPaths"], config["linux"]["readonlyPaths"]
+
+    # A mount of somebody else's on the rootfs must survive.
+    bundle = runtime.bundle("sh", "-c", "readlink /proc/self/ns/mnt; touch /x", edit=share)
+    subprocess.run(["mount", "--bind", bundle / "rootfs", bundle / "rootfs"], check=True)
+    try:
+        before = Path("/proc/self/mountinfo").read_text()
+        result = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
+        assert result.returncode == 1, result.stderr
+        assert result.stdout.strip() == os.readlink("/proc/self/ns/mnt")
+        assert "Read-only file system" in result.stderr
+        assert Path("/proc/self/mountinfo").read_text() == before
+        (bundle / "rootfs" / "still-writable").touch()
+        config = json.loads((bundle / "config.json").read_text())
+        config["process"]["args"] = ["/missing"]
+        (bundle / "config.json").write_text(json.dumps(config))
+        failed = runtime.call("create", "--bundle", str(bundle), runtime.new_id(), check=False)
+        assert failed.returncode == 1
+        assert Path("/proc/self/mountinfo").read_text() == before
+    finally:
+        subprocess.run(["umount", bundle / "rootfs"], check=True)
+
+
+def test_a_filter_that_forbids_getcwd_does_not_forbid_the_working_directory(runtime: Runtime) -> None:
+    def forbid(config: dict[str, Any]) -> None:
+        rule = {"names": ["getcwd"], "action": "SCMP_ACT_ERRNO"}
+        config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+        config["process"]["noNewPrivileges"] = False
+        config["process"]["cwd"] = "/tmp"
+
+    assert runtime.run("readlink", "/proc/self/cwd", edit=forbid).stdout == "/tmp\n"
+
+
+def test_options_of_a_filesystem_on_a_bind_mount_mean_nothing(runtime: Runtime) -> None:
+    def bind(config: dict[str, Any]) -> None:
+        options = ["bind", "ro", "size=1k"]
+        config["mounts"].append({"destination": "/mnt", "type": "bind", "source": "/etc", "options": options})
+
+    assert runtime.run("ls", "/mnt/passwd", edit=bind).stdout == "/mnt/passwd\n"

@@ -138,7 +138,8 @@ void do_ChangeDirectory(const struct argument *a)
             fail("chdir", a[0].text);
         return;
     }
-    verify_directory(a[0].text);
+    if (!a[2].number)
+        verify_directory(a[0].text);
 }
 
 void do_SetUmask(const struct argument *a)

@@ -55,7 +55,7 @@
     X(51, NoNewPrivileges, "")                                                                               \
     X(52, ResetAffinity, "")                                                                                 \
     X(53, OwnStandardStreams, "i")                                                                           \
-    X(54, ChangeDirectory, "si")                                                                             \
+    X(54, ChangeDirectory, "sii")                                                                            \
     X(55, SetUmask, "i")                                                                                     \
     X(56, KeepBounding, "i")                                                                                 \
     X(57, BecomeUser, "iibi")                                                                                \

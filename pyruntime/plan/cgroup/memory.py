@@ -50,7 +50,13 @@ def _plan_v1(memory: Memory, directory: str) -> "Iterator[CgroupOperation]":
             path=f"{directory}/memory.soft_limit_in_bytes",
             value=str(memory.reservation),
         )
-    # kernel and kernelTCP are deprecated: the kernel no longer limits them, and runc ignores them as well.
+    # kernel is deprecated: no kernel since 5.16 has that limit, and both runc and crun ignore it there.
+    if memory.kernel_tcp is not None:
+        yield WriteCgroupFile(
+            origin=f"{_ORIGIN}/kernelTCP",
+            path=f"{directory}/memory.kmem.tcp.limit_in_bytes",
+            value=str(memory.kernel_tcp),
+        )
     if memory.swappiness is not None:
         if not 0 <= memory.swappiness <= 100:
             hint = "write a number from 0 to 100"

@@ -1,0 +1,37 @@
+"""Mounts in the runtime's own mount namespace: those of a container that has none for itself."""
+
+import os
+import sys
+
+from pyruntime.host.cgroups import unescape
+
+_MNT_DETACH = 2
+
+
+def mounts_on(directory: str) -> int:
+    """How many mounts lie on top of each other on a directory."""
+    real = os.path.realpath(directory)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return sum(unescape(line.split(" ")[4]) == real for line in lines)
+
+
+def unmount_to(directory: str, count: int) -> None:
+    """Unmount what is on a directory, with all below it, until only so many mounts are left there.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    for _ in range(mounts_on(directory) - count):
+        _unmount(directory)
+
+
+def _unmount(path: str) -> None:
+    if "pyruntime_launcher" in sys.modules:
+        sys.modules["pyruntime_launcher"].unmount(os.fsencode(path), _MNT_DETACH)
+        return
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.umount2(os.fsencode(path), _MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
