@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci_image.accounts import resolve_user
 from oci_image.bundle import make_runtime_config
-from oci_image.errors import ImageError, IntegrityError
-from oci_image.layers.apply import LayerApplier
+from oci_image.errors import ImageError
+from oci_image.layers.create import create_tree
 from oci_image.layers.limits import Limits
-from oci_image.layers.metadata import MetadataWriter, Ownership
+from oci_image.layers.metadata import Ownership
 from oci_image.layers.openat2 import rename_without_replacing
 from oci_image.layers.ownership import IdMap, IdRange
-from oci_image.layers.pipeline import LayerPipeline
+from oci_image.layers.planning import check_layers, plan_tree
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.rootdir import RootDirectory
-from oci_image.layers.stream import PlainStream
+from oci_image.layers.staging import clean_staging, make_staging, open_spool
+from oci_image.layers.workers import processors
 from oci_image.model.image_config import ImageConfig, decode_image_config
 from oci_image.model.manifest import Manifest, decode_manifest
-from oci_image.model.media_types import LAYERS, essence
 from oci_image.model.platform import Platform, host_platform
 from oci_image.store.layout import Layout
-from pyruntime.base.errors import ExpectedError, HostError, errno_text
+from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 BUNDLE_FILE = "oci-image.json"
 _BUNDLE_VERSION = 1
+# What a bundle that is not finished may have in it.
+_CONTENT = frozenset((b"rootfs", b"config.json", BUNDLE_FILE.encode()))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -86,7 +87,7 @@ def unpack_image(layout: str, reference: Reference, bundle: str, options: Unpack
         manifest_text = str(chain[-1].digest)
         manifest = decode_manifest(images.read_document(chain[-1]), where=manifest_text)
         image = decode_image_config(images.read_document(manifest.config), where=str(manifest.config.digest))
-        _check_layers(manifest, image, options.limits)
+        check_layers(manifest, image, options.limits)
         parent_fd = _open_parent(parent_path, name)
         old_umask = os.umask(0)
         try:
@@ -95,22 +96,6 @@ def unpack_image(layout: str, reference: Reference, bundle: str, options: Unpack
             os.umask(old_umask)
             os.close(parent_fd)
     return UnpackedBundle(os.path.join(parent_path, name), chain, image, notices)
-
-
-def _check_layers(manifest: Manifest, image: ImageConfig, limits: Limits) -> None:
-    if len(manifest.layers) != len(image.diff_ids):
-        raise ImageError(
-            f"manifest has {len(manifest.layers)} layers, its config {len(image.diff_ids)} diff IDs",
-            where=str(manifest.config.digest),
-        )
-    if len(manifest.layers) > limits.layers:
-        raise ImageError(f"image has {len(manifest.layers)} layers, more than {limits.layers}")
-    for layer in manifest.layers:
-        if essence(layer.media_type) not in LAYERS:
-            hint = "encrypted layers and lazy formats cannot be unpacked"
-            raise ImageError(
-                f"unknown layer media type {layer.media_type!r}", where=str(layer.digest), hint=hint
-            )
 
 
 def _open_parent(parent_path: str, name: str) -> int:
@@ -140,26 +125,25 @@ def _make_bundle(
     name: str,
     options: UnpackOptions,
 ) -> tuple[str, ...]:
-    partial = f".{name[:200]}.partial-{secrets.token_hex(4)}"
-    made = False
+    staging = ""
+    fd = -1
     try:
-        os.mkdir(partial, 0o700, dir_fd=parent_fd)
-        made = True
-        bundle_fd = os.open(partial, _DIRECTORY, dir_fd=parent_fd)
+        clean_staging(parent_fd, _CONTENT)
+        staging, fd = make_staging(parent_fd, name)
+        notices = _fill_bundle(images, chain, manifest, image, fd, options)
         try:
-            notices = _fill_bundle(images, chain, manifest, image, bundle_fd, options)
-        finally:
-            os.close(bundle_fd)
-        try:
-            rename_without_replacing(parent_fd, partial, name)
+            rename_without_replacing(parent_fd, staging, name)
         except FileExistsError:
             raise _exists(name) from None
     except BaseException as error:
-        if made:
-            remove_tree(parent_fd, os.fsencode(partial), device=os.fstat(parent_fd).st_dev)
+        if staging:
+            remove_tree(parent_fd, os.fsencode(staging), device=os.fstat(parent_fd).st_dev)
         if isinstance(error, OSError):
             raise ImageError(f"cannot make the bundle: {errno_text(error.errno or 0)}", where=name) from error
         raise
+    finally:
+        if fd >= 0:
+            os.close(fd)
     return notices
 
 
@@ -172,21 +156,19 @@ def _fill_bundle(
     options: UnpackOptions,
 ) -> tuple[str, ...]:
     options = _with_rootless_maps(options)
-    root_fd = _make_root(bundle_fd)
+    spools = [open_spool(bundle_fd) for _ in manifest.layers]
     try:
-        root = RootDirectory(root_fd)
-        ownership = Ownership(options.uid_map, options.gid_map, options.rootless)
-        metadata = MetadataWriter(ownership)
-        applier = LayerApplier(root, metadata, options.limits, keep_links=options.keep_dirlinks)
+        tree = plan_tree(images, manifest, image, spools, options.limits, keep_links=options.keep_dirlinks)
+        root_fd = _make_root(bundle_fd)
         try:
-            for position, layer in enumerate(manifest.layers):
-                _apply_layer(images, layer, image, position, applier, options.limits)
-            applier.finish()
-            user = resolve_user(image.user, root)
+            ownership = Ownership(options.uid_map, options.gid_map, options.rootless)
+            notices = create_tree(root_fd, tree, spools, ownership, processors())
+            user = resolve_user(image.user, RootDirectory(root_fd))
         finally:
-            root.close()
+            os.close(root_fd)
     finally:
-        os.close(root_fd)
+        for spool in spools:
+            os.close(spool)
     config = make_runtime_config(
         image,
         user,
@@ -197,7 +179,7 @@ def _fill_bundle(
     )
     _write_json(bundle_fd, "config.json", config)
     _write_json(bundle_fd, BUNDLE_FILE, _bundle_record(chain, options))
-    return tuple(metadata.notices.values())
+    return tuple(notices.values())
 
 
 def _with_rootless_maps(options: UnpackOptions) -> UnpackOptions:
@@ -226,34 +208,6 @@ def _make_root(bundle_fd: int) -> int:
         except OSError:
             continue
     return fd
-
-
-def _apply_layer(
-    images: Layout,
-    layer: Descriptor,
-    image: ImageConfig,
-    position: int,
-    applier: LayerApplier,
-    limits: Limits,
-) -> None:
-    """Apply one layer; errors name it."""
-    named = f"layer {position + 1} of {len(image.diff_ids)}, {layer.digest}"
-    try:
-        pipeline = LayerPipeline(images.open_blob(layer), layer.size, image.diff_ids[position], limits)
-        try:
-            try:
-                applier.apply(PlainStream(pipeline))
-                pipeline.finish()
-            except IntegrityError:
-                raise
-            except ImageError:
-                pipeline.check_blob()
-                raise
-        finally:
-            pipeline.close()
-    except ExpectedError as error:
-        where = f"{named}: {error.where}" if error.where and error.where != str(layer.digest) else named
-        raise type(error)(error.what, where=where, hint=error.hint) from error
 
 
 def _bundle_record(chain: tuple[Descriptor, ...], options: UnpackOptions) -> dict[str, Any]:

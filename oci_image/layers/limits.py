@@ -20,4 +20,5 @@ class Limits:
     header_bytes: int = 1 << 20  # pax records and long names of one entry
     sparse_segments: int = 65_536  # of one file
     path_depth: int = 1000
+    name_bytes: int = 255  # of one component of a path; no file system takes more
     layers: int = 1000  # of an image

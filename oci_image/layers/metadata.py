@@ -87,12 +87,6 @@ class MetadataWriter:
             self._set_xattrs(b"/proc/self/fd/%d/%s" % (directory_fd, name), entry, regular=False)
         os.utime(name, ns=_times(entry), dir_fd=directory_fd, follow_symlinks=False)
 
-    def clear_xattrs(self, fd: int) -> None:
-        """Remove what a lower layer set on a directory that this layer lists again."""
-        for name in os.listxattr(fd):
-            if name != "security.selinux":
-                os.removexattr(fd, name)
-
     def _set_xattrs(self, path: str | bytes, entry: Entry, *, regular: bool) -> None:
         xattrs = entry.xattrs
         if self.rootless and regular and (entry.uid or entry.gid):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oci_image.store.verified import VerifiedReader
 
 _PIECE = 256 << 10
-_PIECES_AHEAD = 48  # 12 MiB, also while the hash of the piece is pending
+_PIECES_AHEAD = 16  # 4 MiB, also while the hash of the piece is pending
 
 
 class LayerPipeline:

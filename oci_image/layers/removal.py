@@ -7,7 +7,6 @@ images have, and it crosses mounts.
 from __future__ import annotations
 
 import os
-import stat
 
 from oci_image.errors import ImageError
 
@@ -90,11 +89,3 @@ def _open_directory(directory_fd: int, name: bytes) -> int:
             os.close(path_fd)
         return os.open(name, _DIRECTORY, dir_fd=directory_fd)
     return fd
-
-
-def is_directory(directory_fd: int, name: bytes) -> bool:
-    """Whether `name` is a directory, links not followed."""
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False

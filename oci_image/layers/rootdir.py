@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from oci_image.errors import ImageError
 from oci_image.layers.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from oci_image.layers.removal import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -51,7 +49,7 @@ class RootDirectory:
     def directory(self, path: bytes) -> Directory:
         """The directory `path` (names joined by '/', b"" for the root), links resolved inside the root.
 
-        Valid until the next call of `directory`, `make_room` or `close`.  Raises OSError.
+        Valid until the next call of `directory` or `close`.  Raises OSError.
         """
         if not path:
             return self.root
@@ -79,36 +77,8 @@ class RootDirectory:
         """Open an existing path inside the root, all links resolved inside it; raises OSError."""
         return openat2(self.fd, path, flags, _RESOLVE)
 
-    def make_directory(self, parent: Directory, name: bytes, mode: int) -> int:
-        """Make a directory and return its inode number; raises OSError."""
-        os.mkdir(name, mode, dir_fd=parent.fd)
-        return os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_ino
 
-    def make_room(self, parent: Directory, name: bytes) -> None:
-        """Remove whatever has the name, with all that is below it, following nothing."""
-        status = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            remove_tree(parent.fd, name, device=self.device)
-            self._forget(parent)
-        else:
-            os.unlink(name, dir_fd=parent.fd)
-            if stat.S_ISLNK(status.st_mode):
-                self._forget(parent)
-
-    def _forget(self, keep: Directory) -> None:
-        """Drop kept directories: a path may lead elsewhere now that a directory or link is gone.
-
-        `keep` is still in the hands of the caller, who goes on to create something in it.
-        """
-        opened, self._open = self._open, {}
-        for path, directory in opened.items():
-            if directory is keep:
-                self._open[path] = directory
-            else:
-                os.close(directory.fd)
-
-
-def split_name(name: bytes, *, what: str = "name", depth: int = 1000) -> list[bytes]:
+def split_name(name: bytes, *, what: str = "name", depth: int = 1000, component: int = 255) -> list[bytes]:
     """The components of a name from an archive: "./a//b/" and "/a/b" are both [a, b]; the root is [].
 
     "..", zero bytes and components that no file system takes are refused.
@@ -120,8 +90,8 @@ def split_name(name: bytes, *, what: str = "name", depth: int = 1000) -> list[by
         raise ImageError(f"{what} {show(name)} has a zero byte")
     if len(parts) > depth:
         raise ImageError(f"{what} has {len(parts)} components, more than {depth}")
-    if len(name) > 255 and any(len(part) > 255 for part in parts):
-        raise ImageError(f"{what} {show(name)} has a component longer than 255 bytes")
+    if len(name) > component and any(len(part) > component for part in parts):
+        raise ImageError(f"{what} {show(name)} has a component longer than {component} bytes")
     return parts
 
 

@@ -19,12 +19,18 @@ class PieceSource(Protocol):
 class PlainStream:
     """Exact reads over pieces; file data is handed on as views, without copying."""
 
-    __slots__ = ("_piece", "_position", "_source")
+    __slots__ = ("_before", "_piece", "_position", "_source")
 
     def __init__(self, source: PieceSource) -> None:
         self._source = source
         self._piece = b""
         self._position = 0
+        self._before = 0  # bytes of the pieces that are done with
+
+    @property
+    def offset(self) -> int:
+        """How many bytes have been taken so far."""
+        return self._before + self._position
 
     def take(self, size: int) -> bytes:
         """Exactly `size` bytes; ImageError if the stream ends before."""
@@ -65,6 +71,7 @@ class PlainStream:
     def _views(self, size: int) -> Iterator[memoryview]:
         while size:
             if self._position == len(self._piece):
+                self._before += self._position
                 self._piece = self._source.read_piece()
                 self._position = 0
                 if not self._piece:

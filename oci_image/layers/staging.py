@@ -1,0 +1,78 @@
+"""Directories in which something grows under a hidden name until it is whole.
+
+A lock says that its maker lives.  The kernel drops it when the maker dies, however that happens, and the
+next call removes what it finds unlocked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+
+from oci_image.layers.removal import remove_tree
+
+_NAME = re.compile(r"\..+\.partial-[0-9a-f]{8}")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_staging(parent_fd: int, name: str) -> tuple[str, int]:
+    """Make a directory that will once be called `name`; its hidden name, and its descriptor with the lock.
+
+    The lock is held as long as the descriptor is open.  Raises OSError.
+    """
+    while True:
+        hidden = f".{name[:200]}.partial-{secrets.token_hex(4)}"
+        os.mkdir(hidden, 0o700, dir_fd=parent_fd)
+        try:
+            fd = os.open(hidden, _DIRECTORY, dir_fd=parent_fd)
+        except FileNotFoundError:
+            continue  # taken for a dead one's before it could be locked
+        if _lock(fd) and os.fstat(fd).st_nlink:
+            return hidden, fd
+        os.close(fd)
+
+
+def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
+    """Remove what dead makers left; only directories of ours, with nothing in them but `content`."""
+    with os.scandir(parent_fd) as found:
+        names = [entry.name for entry in found if _NAME.fullmatch(entry.name)]
+    for name in names:
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+        except OSError:
+            continue
+        try:
+            status = os.fstat(fd)
+            ours = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
+            if ours and _lock(fd) and {os.fsencode(inside) for inside in os.listdir(fd)} <= content:
+                remove_tree(parent_fd, os.fsencode(name), device=status.st_dev)
+        except FileNotFoundError:
+            pass  # another call was faster
+        finally:
+            os.close(fd)
+
+
+def open_spool(directory_fd: int) -> int:
+    """A file without a name on the file system of `directory_fd`, gone when it is closed."""
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    name = f"spool-{secrets.token_hex(8)}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, 0o600, dir_fd=directory_fd)
+    os.unlink(name, dir_fd=directory_fd)
+    return fd
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""Work in several processes that end with this one, whatever ends it.
+
+Forked, because that costs a millisecond where a new interpreter costs twenty; a process with threads must
+not fork, so there the work is done in place, one job after the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import marshal
+import os
+import selectors
+import signal
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from oci_image import errors as image_errors
+from pyruntime.base import errors as base_errors
+from pyruntime.base.errors import ExpectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
+    """The results of all jobs, in order; the first failure ends the others and is raised here.
+
+    Results consist of what marshal takes: None, numbers, bytes, texts, tuples, lists and dictionaries.
+    """
+    if len(jobs) < 2 or at_once < 2 or threading.active_count() > 1:
+        return [job() for job in jobs]
+    results: list[Any] = [None] * len(jobs)
+    waiting = list(enumerate(jobs))
+    waiting.reverse()
+    running: dict[int, int] = {}  # reading end of the pipe -> pid
+    try:
+        with selectors.DefaultSelector() as selector:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    number, job = waiting.pop()
+                    pid, fd = _start(job)
+                    running[fd] = pid
+                    selector.register(fd, selectors.EVENT_READ, (number, []))
+                for key, _ in selector.select():
+                    number, pieces = key.data
+                    piece = os.read(key.fd, 1 << 20)
+                    if piece:
+                        pieces.append(piece)
+                        continue
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    os.waitpid(running.pop(key.fd), 0)
+                    results[number] = _result(b"".join(pieces))
+    finally:
+        for pid in running.values():
+            os.kill(pid, signal.SIGKILL)
+        for fd, pid in running.items():
+            os.close(fd)
+            os.waitpid(pid, 0)
+    return results
+
+
+def _start(job: Callable[[], Any]) -> tuple[int, int]:
+    """Start a job; its pid and where its result will be written."""
+    reading, writing = os.pipe()
+    parent = os.getpid()
+    # Between the fork and the child's own handling a signal would run the parent's handler in the child.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(job, writing, parent, blocked)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    os.close(writing)
+    return pid, reading
+
+
+def _child(job: Callable[[], Any], writing: int, parent: int, blocked: set[Any]) -> None:
+    """What a child does; does not return."""
+    try:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        try:
+            answer: tuple[Any, ...] = ("done", job())
+        except ExpectedError as error:
+            answer = ("refused", type(error).__name__, error.what, error.where, error.hint)
+        except Exception:  # a bug, whatever it is; the parent shows it
+            answer = ("bug", traceback.format_exc())
+        rest = memoryview(marshal.dumps(answer))
+        while rest:
+            rest = rest[os.write(writing, rest) :]
+    finally:
+        os._exit(0)
+
+
+def _result(data: bytes) -> Any:  # noqa: ANN401 - whatever the job returned
+    if not data:
+        raise base_errors.HostError(
+            "a worker process ended without an answer", hint="was it killed for lack of memory?"
+        )
+    # Written by a child of this very process, a moment ago.
+    kind, *answer = marshal.loads(data)  # noqa: S302
+    if kind == "done":
+        return answer[0]
+    if kind == "bug":
+        raise RuntimeError(f"in a worker process:\n{answer[0]}")
+    name, what, where, hint = answer
+    for module in (image_errors, base_errors):
+        if (known := getattr(module, name, None)) is not None:
+            raise known(what, where=where, hint=hint)
+    raise ExpectedError(what, where=where, hint=hint)
