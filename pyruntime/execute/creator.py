@@ -44,7 +44,8 @@ class ParentSteps:
     """What the parent does at each point of a launch; every function may raise ExpectedError.
 
     `cgroups`: make them.  `started`: the last process exists (its pid).  `hooks`: run those of the host.
-    `ready`: the process is set up (its pid), save that.  `notice`: the executor tolerated something.
+    `ready`: the process is set up (its pid), save that.  `listener`: it is about to load a filter with
+    notifications (its pid), take over the descriptor.  `notice`: the executor tolerated something.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class ParentSteps:
         started: "Callable[[int], None] | None" = None,
         hooks: "Callable[[int], None] | None" = None,
         ready: "Callable[[int], None] | None" = None,
+        listener: "Callable[[int], None] | None" = None,
         notice: "Callable[[str], None] | None" = None,
     ) -> None:
         self.cgroups = cgroups
         self.started = started
         self.hooks = hooks
         self.ready = ready
+        self.listener = listener
         self.notice = notice
 
 
@@ -141,6 +144,9 @@ class _Follower:
                 self.steps.ready(pid)
             self.is_ready = True
             self.session.order(PROCEED)
+            # Here and not later: the next system call may already wait for an answer of the listener's owner.
+            if self.steps.listener is not None:
+                self.steps.listener(pid)
 
     def _died(self) -> ExpectedError:
         status = self.session.wait_ended()

@@ -125,7 +125,15 @@ def _unknown_prefix(library: ctypes.CDLL, request: FilterRequest) -> bytes:
             continue
         body = [(_LOAD, 0, 0, _NUMBER_AT)]
         if name == "x86_64":
-            body.append((_GREATER_OR_EQUAL, 2, 0, _X32_BIT))
+            # Both share one audit architecture; x32 numbers carry a bit of their own.
+            x32 = _newest(library, request, "x32") if "x32" in request.architectures else -1
+            limit = x32 if x32 >= _X32_BIT else 0xFFFFFFFF
+            body += [
+                (_GREATER_OR_EQUAL, 0, 3, _X32_BIT),
+                (_GREATER, 0, 1, limit),
+                (_RETURN, 0, 0, verdict),
+                (_JUMP, 0, 0, 0),
+            ]
         body += [(_GREATER, 0, 1, newest), (_RETURN, 0, 0, verdict), (_JUMP, 0, 0, 0)]
         blocks.append([(_EQUAL, 0, len(body), audit), *body])
     instructions = [(_LOAD, 0, 0, _ARCHITECTURE_AT), *(step for block in blocks for step in block)]
@@ -145,11 +153,11 @@ def _newest(library: ctypes.CDLL, request: FilterRequest, architecture: str) -> 
     token = library.seccomp_arch_resolve_name(architecture.encode())
     if not token:
         return -1
+    names = [*request.default_names, *(name for rule in request.rules for name in rule.names)]
     return max(
         (
             library.seccomp_syscall_resolve_name_arch(ctypes.c_uint32(token), name.encode())
-            for rule in request.rules
-            for name in rule.names
+            for name in dict.fromkeys(names)
         ),
         default=-1,
     )

@@ -7,9 +7,10 @@ import os
 import sys
 
 from pyruntime.base.errors import HostError
+from pyruntime.host.libseccomp import libseccomp_version
 from pyruntime.plan.seccomp import FilterRequest
 
-_FORMAT = b"1"  # raise it when the same request would be compiled differently
+_FORMAT = b"2"  # raise it when the same request would be compiled differently
 _LARGEST = 4096 * 8
 
 
@@ -24,18 +25,27 @@ def compile_filter(request: FilterRequest, cache_directory: str) -> bytes:
     Raises:
         HostError: it is not in the cache and libseccomp is missing or refuses the profile.
     """
-    name = _digest(repr(request).encode() + _FORMAT + os.uname().machine.encode())
-    path = f"{cache_directory}/{name}"
-    program = _read(path)
-    if program:
-        return program
+    made_by = f"{os.uname().machine} {libseccomp_version()}"
+    name = _digest(repr(request).encode() + _FORMAT + made_by.encode())
+    directory = _open_cache(cache_directory)
+    try:
+        program = _read(directory, name)
+        if not program:
+            program = _compile(request)
+            _write(directory, name, program)
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return program
+
+
+def _compile(request: FilterRequest) -> bytes:
     from pyruntime.execute.libseccomp import compile_program
 
     program = compile_program(request)
     if len(program) > _LARGEST:
         hint = "the kernel takes 4096 instructions: merge rules, or name fewer architectures"
         raise HostError("the seccomp filter is too long", where="/linux/seccomp", hint=hint)
-    _write(cache_directory, path, program)
     return program
 
 
@@ -52,10 +62,29 @@ def _digest(data: bytes) -> str:
     return str(sha256(data).hexdigest())
 
 
-def _read(path: str) -> bytes:
-    """What is in the cache, if it is a file that only this user can have written."""
+def _open_cache(path: str) -> int:
+    """The cache directory, made if need be; -1 if others could put filters of theirs into it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.makedirs(path, 0o700)
+        except FileExistsError:
+            pass
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return -1
+    found = os.fstat(directory)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(directory)
+        return -1
+    return directory
+
+
+def _read(directory: int, name: str) -> bytes:
+    """What is in the cache, if it is a file that only this user can have written."""
+    if directory < 0:
+        return b""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
         return b""
     try:
@@ -68,22 +97,34 @@ def _read(path: str) -> bytes:
         ):
             return b""
         return os.read(descriptor, _LARGEST)
+    except OSError:
+        return b""
     finally:
         os.close(descriptor)
 
 
-def _write(directory: str, path: str, program: bytes) -> None:
-    """Put a program into the cache; without the right to, it is compiled again next time."""
-    temporary = f"{path}.{os.getpid()}"
+def _write(directory: int, name: str, program: bytes) -> None:
+    """Put a program into the cache.  A full or read-only disk is no reason to fail: it is compiled again next time."""
+    if directory < 0:
+        return
+    temporary = f"{name}.{os.getpid()}"
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
         descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+            0o600,
+            dir_fd=directory,
         )
     except OSError:
         return
     try:
-        os.write(descriptor, program)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)
+        try:
+            whole = os.write(descriptor, program) == len(program)
+        finally:
+            os.close(descriptor)
+        if whole:
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            return
+    except OSError:
+        pass
+    os.unlink(temporary, dir_fd=directory)

@@ -1,12 +1,12 @@
 """The terminal between a person and a container: console sockets, and the proxy of the foreground."""
 
-import _socket
 import fcntl
 import os
 import select
 import termios
 
-from pyruntime.base.errors import HostError, errno_text
+from pyruntime.base.errors import HostError
+from pyruntime.execute.sockets import connect_socket, receive_descriptor, socket_pair
 
 _BLOCK = 1 << 14
 
@@ -17,45 +17,21 @@ def connect_console_socket(path: str) -> int:
     Raises:
         HostError: nobody listens there.
     """
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    directory = -1
-    try:
-        address = path
-        if len(os.fsencode(path)) > 107:
-            # sun_path is short: name the socket through a descriptor of its directory.
-            directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            address = f"/proc/self/fd/{directory}/{os.path.basename(path)}"
-        connection.connect(address)
-        return connection.detach()
-    except OSError as error:
-        connection.close()
-        hint = "start the program that receives the terminal first"
-        text = f"cannot connect to the console socket: {errno_text(error.errno or 0)}"
-        raise HostError(text, where=path, hint=hint) from None
-    finally:
-        if directory >= 0:
-            os.close(directory)
+    hint = "start the program that receives the terminal first"
+    return connect_socket(path, what="the console socket", hint=hint)
 
 
 def console_pair() -> tuple[int, int]:
-    """Two connected sockets: one for the executor, one to receive the master from."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    return ours.detach(), theirs.detach()
+    """Two connected sockets: one to receive the master from, one for the executor."""
+    return socket_pair()
 
 
 def receive_master(descriptor: int) -> int:
     """The pty's master, sent by the executor over a socket of `console_pair`."""
-    connection = _socket.socket(fileno=os.dup(descriptor))
-    try:
-        _, ancillary, _, _ = connection.recvmsg(64, _socket.CMSG_SPACE(4))
-    finally:
-        connection.close()
-    for level, kind, data in ancillary:
-        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-            master = int.from_bytes(data[:4], "little")
-            os.set_inheritable(master, False)
-            return master
-    raise HostError("no terminal came over the console socket", hint="this is a bug: please report it")
+    master = receive_descriptor(descriptor)
+    if master < 0:
+        raise HostError("no terminal came over the console socket", hint="this is a bug: please report it")
+    return master
 
 
 def own_terminal() -> int:

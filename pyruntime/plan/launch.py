@@ -226,7 +226,10 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
         return None, None
     request = plan_filter(profile)
     return request, LoadSeccomp(
-        origin="/linux/seccomp", program=b"", flags=0, listener_fd=options.listener_fd
+        origin="/linux/seccomp",
+        program=b"",
+        flags=0,
+        listener_fd=options.listener_fd if request.notifies else -1,
     )
 
 

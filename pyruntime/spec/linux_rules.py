@@ -40,10 +40,6 @@ NOT_CARRIED_OUT: "tuple[tuple[str, Callable[[Linux], bool]], ...]" = (
     ("/linux/intelRdt", lambda linux: linux.intel_rdt is not None),
     ("/linux/netDevices", lambda linux: bool(linux.net_devices)),
     (
-        "/linux/seccomp/listenerPath",
-        lambda linux: linux.seccomp is not None and bool(linux.seccomp.listener_path),
-    ),
-    (
         "/linux/personality/flags",
         lambda linux: linux.personality is not None and bool(linux.personality.flags),
     ),

@@ -34,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.execute.seccomp_listener import SeccompListener
     from pyruntime.plan.operations import Operation
 
 
@@ -90,7 +91,7 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         fifo_fd=base + places.FIFO_FD,
         failure_fd=base + places.FAILURE_FD,
         console_fd=base + places.CONSOLE_FD if terminal else -1,
-        listener_fd=-1,
+        listener_fd=base + places.LISTENER_FD,
     )
     plan = plan_create(config, container_id, bundle, facts, read_cgroup_layout(), launch_options)
     return Prepared(
@@ -144,6 +145,16 @@ def executor_operations(plan: LaunchPlan, store: Store) -> "tuple[Operation, ...
     return with_filter(plan.operations, program, filter_flags(plan.filter))
 
 
+def listener_for(plan: LaunchPlan, config: Config) -> "SeccompListener | None":
+    """What takes the descriptor for seccomp notifications over, if the plan's filter asks for them."""
+    profile = config.linux.seccomp if config.linux is not None else None
+    if plan.filter is None or profile is None or not plan.filter.notifies:
+        return None
+    from pyruntime.execute.seccomp_listener import SeccompListener
+
+    return SeccompListener(profile, config.oci_version)
+
+
 class _Creation:
     """One container on its way: what has been made so far, so that it can be taken back."""
 
@@ -187,6 +198,9 @@ class _Creation:
         descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
+        listener = listener_for(plan, self.prepared.config)
+        if listener is not None:
+            descriptors[places.LISTENER_FD] = listener.theirs
         try:
             session = Session(
                 operations,
@@ -197,13 +211,25 @@ class _Creation:
         finally:
             os.close(fifo)
             os.close(failure)
-        steps = ParentSteps(
-            cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready
-        )
-        launch(session, plan, steps, user_id=self.prepared.facts.user_id)
+            if listener is not None:
+                listener.close_theirs()
+        self._launch(session, listener)
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
         return self.state
+
+    def _launch(self, session: Session, listener: "SeccompListener | None") -> None:
+        steps = ParentSteps(
+            cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready
+        )
+        if listener is not None:
+            forward = listener.forward
+            steps.listener = lambda pid: forward(pid, hook_document(self.state, CREATING, pid))
+        try:
+            launch(session, self.prepared.plan, steps, user_id=self.prepared.facts.user_id)
+        finally:
+            if listener is not None:
+                listener.close()
 
     def _save(self) -> None:
         self.store.save(self.state, self.prepared.config_text)

@@ -18,9 +18,9 @@ from pyruntime.spec.config import Capabilities, Config, Process, User
 from pyruntime.spec.load import decode_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import PAUSED, STOPPED, status_of
+from pyruntime.store.status import PAUSED, RUNNING, STOPPED, hook_document, status_of
 from pyruntime.store.store import Store
-from pyruntime.verbs.creation import executor_operations, write_pid_file
+from pyruntime.verbs.creation import executor_operations, listener_for, write_pid_file
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import check_console, listen_descriptors, require_descriptors, step_observer
 
@@ -204,6 +204,7 @@ class _Execution:
             listen_fds=listening,
             console_fd=base + places.CONSOLE_FD if console >= 0 else -1,
             init_fd=base + places.INIT_FD,
+            listener_fd=base + places.LISTENER_FD,
         )
         facts = read_host_facts()
         plan = plan_exec(
@@ -212,6 +213,12 @@ class _Execution:
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
+        steps = ParentSteps()
+        listener = listener_for(plan, self.config)
+        if listener is not None:
+            descriptors[places.LISTENER_FD] = listener.theirs
+            forward = listener.forward
+            steps.listener = lambda pid: forward(pid, hook_document(state, RUNNING, state.pid))
         session = Session(
             executor_operations(plan, Store(self.options.root)),
             first_private=first,
@@ -219,7 +226,9 @@ class _Execution:
             observe=step_observer(self.options, plan),
         )
         os.close(pidfd)
-        pid = launch(session, plan, ParentSteps(), user_id=facts.user_id)
+        if listener is not None:
+            listener.close_theirs()
+        pid = launch(session, plan, steps, user_id=facts.user_id)
         if arguments.get("pid-file"):
             write_pid_file(arguments.get("pid-file"), pid)
         return pid

@@ -60,7 +60,7 @@
     X(56, KeepBounding, "i")                                                                                 \
     X(57, BecomeUser, "iibi")                                                                                \
     X(58, SetCapabilities, "iiii")                                                                           \
-    X(59, LoadSeccomp, "biiss")                                                                              \
+    X(59, LoadSeccomp, "bii")                                                                                \
     X(60, FindExecutable, "ss")                                                                              \
     X(61, FindHome, "i")                                                                                     \
     X(62, AwaitStart, "ii")                                                                                  \

@@ -96,27 +96,24 @@ void do_NoNewPrivileges(const struct argument *a)
         fail("prctl", "PR_SET_NO_NEW_PRIVS");
 }
 
-static void send_listener(int listener, const struct argument *a)
+static void send_listener(int listener, int connection)
 {
-    char message[8192];
+    char byte = 0;
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } control;
-    size_t length = append(message, sizeof message, 0, a[3].text);
-
-    length = append_number(message, sizeof message, length, (uint64_t)getpid());
-    length = append(message, sizeof message, length, a[4].text);
-    struct iovec part = {message, length};
+    struct iovec part = {&byte, 1};
     struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct cmsghdr *header = CMSG_FIRSTHDR(&packet);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &listener, sizeof(int));
-    if (sendmsg((int)a[2].number, &packet, MSG_NOSIGNAL) < 0)
+    if (sendmsg(connection, &packet, MSG_NOSIGNAL) < 0)
         fail("sendmsg", "the seccomp listener");
     close(listener);
+    close(connection);
 }
 
 void do_LoadSeccomp(const struct argument *a)
@@ -132,7 +129,7 @@ void do_LoadSeccomp(const struct argument *a)
     if (result < 0)
         fail("seccomp", "SECCOMP_SET_MODE_FILTER");
     if (notify)
-        send_listener((int)result, a);
+        send_listener((int)result, (int)a[2].number);
 }
 
 void do_SetScheduler(const struct argument *a)

@@ -95,16 +95,14 @@ class SetCapabilities(Operation):
 class LoadSeccomp(Operation):
     """Load the classic BPF `program` with SECCOMP_FILTER_FLAG_ `flags`.
 
-    With `listener_fd` not -1 the notify descriptor is sent over that socket together with
-    `listener_head` + pid + `listener_tail` as the message (container process state).
+    With `listener_fd` not -1 the descriptor for notifications is sent over that socket, to the parent, which
+    alone knows the pid that belongs into the message about it.
     """
 
     code = 59
     program: bytes
     flags: int
     listener_fd: int = -1
-    listener_head: str = ""
-    listener_tail: str = ""
 
     def describe(self) -> str:
         return f"load the seccomp filter of {len(self.program) // 8} instructions"

@@ -64,6 +64,9 @@ ARCHITECTURES = tuple(
 )
 _EPERM = 1
 _ENOSYS = 38
+_LARGEST_ERRNO = 4095  # MAX_ERRNO: the kernel cuts what is above
+_LARGEST_TRACE = 0xFFFF  # SECCOMP_RET_DATA, for the tracer
+_NEEDED_BEFORE_LISTENER = ("write", "sendmsg")
 
 
 class FilterRule(Record):
@@ -75,13 +78,23 @@ class FilterRule(Record):
 
 
 class FilterRequest(Record):
-    """A filter to be compiled.  `unknown_errno`: what system calls newer than the profile get, 0 for the default."""
+    """A filter to be compiled.
+
+    `unknown_errno`: what system calls newer than the profile get, 0 for the default.  `default_names`: system calls
+    that the profile names only to say the default again; no rule is made of them, but the profile knows them.
+    """
 
     default_action: int
     architectures: tuple[str, ...]
     rules: tuple[FilterRule, ...]
     flags: int
     unknown_errno: int
+    default_names: tuple[str, ...] = ()
+
+    @property
+    def notifies(self) -> bool:
+        """Whether a process outside decides about some of the system calls (seccomp_unotify(2))."""
+        return any(rule.action == ACTIONS["SCMP_ACT_NOTIFY"] for rule in self.rules)
 
 
 def plan_filter(seccomp: Seccomp) -> FilterRequest:
@@ -104,14 +117,21 @@ def plan_filter(seccomp: Seccomp) -> FilterRequest:
                 f"unknown architecture {name!r}", where=f"{origin}/architectures/{index}", hint=hint
             )
     rules: list[FilterRule] = []
+    default_names: list[str] = []
     for index, entry in enumerate(seccomp.syscalls):
-        rules += _rules(entry, default, f"{origin}/syscalls/{index}")
+        where = f"{origin}/syscalls/{index}"
+        _check_notification(entry, seccomp, where)
+        made = _rules(entry, default, where)
+        rules += made
+        if not made:
+            default_names += entry.names
     return FilterRequest(
         default_action=default,
         architectures=tuple(name.removeprefix("SCMP_ARCH_").lower() for name in seccomp.architectures),
         rules=tuple(rules),
         flags=_flags(seccomp),
         unknown_errno=_unknown_errno(default),
+        default_names=tuple(dict.fromkeys(default_names)),
     )
 
 
@@ -125,8 +145,27 @@ def _action(name: str, errno: int | None, where: str) -> int:
         hint = "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one: remove it"
         raise SpecError(f"{name} does not take an errno", where=where, hint=hint)
     if name in _TAKES_ERRNO:
-        return number | ((_EPERM if errno is None else errno) & 0xFFFF)
+        largest = _LARGEST_ERRNO if name == "SCMP_ACT_ERRNO" else _LARGEST_TRACE
+        if errno is not None and errno > largest:
+            where = where.replace("defaultAction", "defaultErrnoRet").replace("/action", "/errnoRet")
+            hint = f"the kernel returns 0 to {largest} with {name}"
+            raise SpecError(f"errno {errno} is out of range", where=where, hint=hint)
+        return number | (_EPERM if errno is None else errno)
     return number
+
+
+def _check_notification(entry: SeccompSyscall, seccomp: Seccomp, where: str) -> None:
+    """What would leave a process waiting for an answer that nobody can give is refused."""
+    if entry.action != "SCMP_ACT_NOTIFY":
+        return
+    if not seccomp.listener_path:
+        hint = "add listenerPath: the socket of the process that answers"
+        raise SpecError("SCMP_ACT_NOTIFY needs listenerPath", where=f"{where}/action", hint=hint)
+    for index, name in enumerate(entry.names):
+        if name in _NEEDED_BEFORE_LISTENER:
+            hint = "use another action for it: the listener is handed over by that very call"
+            what = f"SCMP_ACT_NOTIFY cannot be used for the {name} syscall"
+            raise SpecError(what, where=f"{where}/names/{index}", hint=hint)
 
 
 def _flags(seccomp: Seccomp) -> int:
@@ -156,11 +195,6 @@ def _rules(entry: SeccompSyscall, default: int, where: str) -> list[FilterRule]:
             "seccomp rule without names", where=f"{where}/names", hint="name at least one system call"
         )
     action = _action(entry.action, entry.errno_ret, f"{where}/action")
-    if action == ACTIONS["SCMP_ACT_NOTIFY"]:
-        what = "SCMP_ACT_NOTIFY needs listenerPath"
-        raise SpecError(
-            what, where=f"{where}/action", hint="it is not supported by this version: use another action"
-        )
     if action == default:
         return []
     comparisons = [
