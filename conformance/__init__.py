@@ -1,0 +1,1 @@
+"""Judges OCI runtimes from the outside; imports neither of the two programs."""

@@ -1,0 +1,1 @@
+"""The validation programs of the OCI runtime-tools, run over any runtime with runc's command line."""
