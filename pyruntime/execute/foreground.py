@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-# Signals that are about this process, not about the container's; 28 is the terminal's business.
-_NOT_FORWARDED = {9, 19, 17, 23, 28}
+# Signals that are about this process, not about the container's: SIGURG, and SIGWINCH, which is the terminal's.
+_NOT_FORWARDED = {23, 28}
+# Left as they are: those that cannot be caught, SIGCHLD, SIGPIPE (our own output was closed), and the faults ILL,
+# TRAP, BUS, FPE, SEGV and SYS.  After a fault of our own the faulting instruction would run again, for ever.
+_NOT_CAUGHT = {4, 5, 7, 8, 9, 11, 13, 17, 19, 31, 32, 33}
 _SIGWINCH = 28
 
 
@@ -39,7 +42,7 @@ class SignalForwarding:
         _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._previous: "list[tuple[int, Any]]" = []
         for number in range(1, 65):
-            if number in (9, 17, 19) or 32 <= number <= 33:
+            if number in _NOT_CAUGHT:
                 continue
             try:
                 self._previous.append((number, _signal.signal(number, _ignore)))

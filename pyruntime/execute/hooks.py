@@ -9,6 +9,7 @@ import select
 
 from pyruntime.base.errors import StepError, errno_text
 from pyruntime.execute.session import memory_file
+from pyruntime.execute.working_directory import spawn_in
 from pyruntime.spec.config import Hook
 
 _KEPT = 4096
@@ -61,11 +62,9 @@ def _run(hook: Hook, bundle: str, standard_input: int, output: int, errors: int)
         (os.POSIX_SPAWN_DUP2, output, 1),
         (os.POSIX_SPAWN_DUP2, errors, 2),
     ]
-    previous = os.getcwd()
-    try:
-        # posix_spawn cannot change the directory; a hook's working directory is the bundle.
-        os.chdir(bundle)
-        pid = os.posix_spawn(
+
+    def spawn() -> int:
+        return os.posix_spawn(
             hook.path,
             list(hook.args or (hook.path,)),
             environment,
@@ -73,10 +72,11 @@ def _run(hook: Hook, bundle: str, standard_input: int, output: int, errors: int)
             setsigmask=(),
             setsigdef=(13, 25),
         )
+
+    try:
+        pid = spawn_in(bundle, spawn)
     except OSError as error:
         return f"fork/exec {hook.path}: {errno_text(error.errno or 0)}"
-    finally:
-        os.chdir(previous)
     if hook.timeout and not _ends_within(pid, hook.timeout):
         os.kill(pid, 9)
         os.waitpid(pid, 0)

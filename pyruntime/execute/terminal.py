@@ -9,6 +9,10 @@ from pyruntime.base.errors import HostError
 from pyruntime.execute.sockets import connect_socket, receive_descriptor, socket_pair
 
 _BLOCK = 1 << 14
+# What poll(2) says is writable takes that much without blocking; a pipe promises no more than PIPE_BUF.
+_SURE = 4096
+# A pty holds less than this: whoever has still more to say after the process's end is another process.
+_DRAINED = 1 << 18
 
 
 def connect_console_socket(path: str) -> int:
@@ -40,13 +44,20 @@ def own_terminal() -> int:
 
 
 class TerminalProxy:
-    """Copies between the standard streams and a pty's master; our own terminal is raw meanwhile."""
+    """Copies between the standard streams and a pty's master; our own terminal is raw meanwhile.
+
+    Nothing here blocks, whichever side stops reading: a process that writes while it does not read, and a reader
+    that has paused our output, must hold up neither each other nor the signals that are passed on.
+    """
 
     def __init__(self, master: int) -> None:
+        os.set_blocking(master, False)
         self._master = master
         self._master_open = True
         self._input_open = True
         self._pending = b""
+        self._output = b""
+        self._output_open = True
         self._terminal = own_terminal()
         self._saved = termios.tcgetattr(self._terminal) if self._terminal >= 0 else None
         if self._saved is not None:
@@ -78,23 +89,23 @@ class TerminalProxy:
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def register(self, poll: "select.poll") -> None:
-        """Say what is to be waited for now; input waits until the last one was taken."""
+        """Say what is to be waited for now; each direction waits until what was read last has been written."""
+        wanted = 0
         if self._master_open:
-            poll.register(self._master, select.POLLIN | (select.POLLOUT if self._pending else 0))
-        else:
-            _unregister(poll, self._master)
-        if self._input_open and not self._pending:
-            poll.register(0, select.POLLIN)
-        else:
-            _unregister(poll, 0)
+            wanted = (0 if self._output else select.POLLIN) | (select.POLLOUT if self._pending else 0)
+        _wait_for(poll, self._master, wanted)
+        _wait_for(poll, 0, select.POLLIN if self._input_open and not self._pending else 0)
+        _wait_for(poll, 1, select.POLLOUT if self._output else 0)
 
     def copy(self, ready: dict[int, int]) -> None:
         """Move what can be moved."""
+        if 1 in ready and self._output:
+            self._write_output()
         if self._master in ready:
-            if ready[self._master] & select.POLLOUT:
-                self._pending = self._pending[os.write(self._master, self._pending) :]
-            if ready[self._master] & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                self._copy_output()
+            if ready[self._master] & select.POLLOUT and self._pending:
+                self._write_input()
+            if ready[self._master] & (select.POLLIN | select.POLLHUP | select.POLLERR) and not self._output:
+                self._read_output()
         if 0 in ready and self._input_open and not self._pending:
             data = _read(0)
             if not data:
@@ -103,19 +114,49 @@ class TerminalProxy:
                 data = b"\x04"
             self._pending = data
 
-    def _copy_output(self) -> None:
-        data = _read(self._master)
-        if not data:
+    def _write_input(self) -> None:
+        try:
+            self._pending = self._pending[os.write(self._master, self._pending) :]
+        except BlockingIOError:
+            return  # room for less than poll(2) promises
+        except OSError:
+            self._pending = b""  # the other side is closed
+
+    def _read_output(self) -> None:
+        try:
+            self._output = os.read(self._master, _BLOCK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._output = b""  # EIO: the other side is closed
+        if not self._output:
             self._master_open = False
-        while data:
-            data = data[os.write(1, data) :]
+        elif not self._output_open:
+            self._output = b""
+
+    def _write_output(self) -> None:
+        """Write what does not block; when nobody reads our output any more the process may still go on."""
+        try:
+            self._output = self._output[os.write(1, self._output[:_SURE]) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._output, self._output_open = b"", False
 
     def drain(self) -> None:
-        """Copy what the pty still holds, and wait for no more."""
+        """Copy what the process left in the pty; others that hold it open are not waited for."""
+        left = _DRAINED
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
-        while self._master_open and poll.poll(0):
-            self._copy_output()
+        while left > 0:
+            while self._output:
+                self._write_output()
+            if not self._master_open or not poll.poll(0):
+                return
+            self._read_output()
+            left -= len(self._output)
+        while self._output:
+            self._write_output()
 
     def close(self) -> None:
         """Restore our own terminal."""
@@ -124,7 +165,10 @@ class TerminalProxy:
         os.close(self._master)
 
 
-def _unregister(poll: "select.poll", descriptor: int) -> None:
+def _wait_for(poll: "select.poll", descriptor: int, events: int) -> None:
+    if events:
+        poll.register(descriptor, events)
+        return
     try:
         poll.unregister(descriptor)
     except KeyError:
@@ -132,7 +176,7 @@ def _unregister(poll: "select.poll", descriptor: int) -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    """What is there to be read; nothing at the end, also when the pty's other side is closed (EIO)."""
+    """What is there to be read; nothing at the end."""
     try:
         return os.read(descriptor, _BLOCK)
     except OSError:

@@ -91,3 +91,56 @@ def test_exec_with_a_terminal(runtime: Runtime) -> None:
     runtime.call("run", "-d", "--bundle", str(bundle), name)
     done = runtime.call("exec", "--tty", name, "sh", "-c", "tty; exit 6", check=False)
     assert (done.returncode, done.stdout.strip()) == (6, "/dev/pts/0")
+
+
+def test_a_process_that_writes_much_and_reads_nothing_is_not_held_up_by_its_input(runtime: Runtime) -> None:
+    script = "stty raw -echo; echo begin; sleep 0.3; cat /bin/busybox; echo end; exit 7"
+    bundle = runtime.bundle("sh", "-c", script, edit=with_terminal)
+    source = runtime.directory / "input"
+    source.write_bytes(b"x" * 1_000_000)
+    with source.open() as stdin, (runtime.directory / "output").open("wb+") as stdout:
+        code = subprocess.run(
+            [*runtime.command, "run", "--bundle", str(bundle), runtime.new_id()],
+            stdin=stdin, stdout=stdout, timeout=30, check=False,
+        ).returncode  # fmt: skip
+        stdout.seek(0)
+        written = stdout.read()
+    assert code == 7
+    assert b"begin" in written
+    assert written.endswith(b"end\n")
+    assert len(written) > (bundle / "rootfs/bin/busybox").stat().st_size
+
+
+def test_a_reader_that_goes_away_ends_neither_the_process_nor_its_clean_up(runtime: Runtime) -> None:
+    script = "echo begin; sleep 0.3; cat /bin/busybox; exit 9"
+    bundle = runtime.bundle("sh", "-c", script, edit=with_terminal)
+    process = subprocess.Popen(
+        [*runtime.command, "run", "--bundle", str(bundle), runtime.new_id()],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.read(5) == b"begin"
+    process.stdout.close()
+    assert process.wait(20) == 9
+    assert runtime.leftovers() == []
+
+
+def test_signals_are_passed_on_while_nobody_reads_the_output(runtime: Runtime) -> None:
+    script = "trap 'touch /tmp/got' TERM; echo begin; (while :; do cat /bin/busybox; done) & while :; do sleep 0.1; done"
+    bundle, name = runtime.bundle("sh", "-c", script, edit=with_terminal), runtime.new_id()
+    process = subprocess.Popen(
+        [*runtime.command, "run", "--bundle", str(bundle), name],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"begin"
+        time.sleep(0.5)
+        process.terminate()
+        deadline = time.monotonic() + 10
+        while not (bundle / "rootfs/tmp/got").exists():
+            assert time.monotonic() < deadline, "the signal did not get through"
+            time.sleep(0.02)
+        process.stdout.close()
+        runtime.call("kill", name, "KILL")
+        assert process.wait(20) == 137

@@ -17,6 +17,7 @@
 #define SYS_pidfd_open 434
 #endif
 #define KEPT 160
+#define ROUNDS_AFTER_END 512
 
 extern char **environ;
 
@@ -78,6 +79,7 @@ static bool wait_for_end(pid_t pid, struct capture *out, struct capture *err, ui
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     int64_t deadline = timeout != 0 ? now_ms() + (int64_t)timeout * 1000 : 0;
+    int rounds_after_end = 0;
 
     for (;;) {
         struct pollfd ends[3] = {{pidfd, POLLIN, 0}, {out->fd, POLLIN, 0}, {err->fd, POLLIN, 0}};
@@ -88,6 +90,9 @@ static bool wait_for_end(pid_t pid, struct capture *out, struct capture *err, ui
         }
         if (poll(ends, 3, (int)left) < 0 && errno != EINTR)
             fail("poll", "hook");
+        /* What it left in the pipes is read; a child that writes for ever is not listened to for ever. */
+        if (ends[0].revents != 0 && ++rounds_after_end > ROUNDS_AFTER_END)
+            ends[1].revents = ends[2].revents = 0;
         if (ends[1].revents != 0 && out->fd >= 0)
             drain(out);
         else if (ends[2].revents != 0 && err->fd >= 0)
