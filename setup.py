@@ -28,7 +28,7 @@ TEMPLATE = "startup/script.py"
 # program -> (module with main(), directories that must be beside each other in site-packages)
 PROGRAMS = {
     "pyruntime": ("pyruntime.cli.main", ("pyruntime",)),
-    "oci-image": ("oci_image.cli.main", ("oci_image", "zstandard")),
+    "oci-image": ("oci_image.cli.main", ("oci_image", "zstandard", "pyruntime")),
 }
 
 

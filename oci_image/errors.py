@@ -3,6 +3,7 @@
 ExpectedError
     ImageError          the image asks for something wrong, or something that is not supported
         IntegrityError  bytes do not match the size, digest or diff ID that was promised for them
+        SnapshotError   the image cannot be had as a mount on this host, or on these file systems
 """
 
 from pyruntime.base.errors import ExpectedError
@@ -14,3 +15,7 @@ class ImageError(ExpectedError):
 
 class IntegrityError(ImageError):
     """Content differs from what its descriptor or the image's config promised."""
+
+
+class SnapshotError(ImageError):
+    """A mounted root file system cannot be had here; a plain directory can."""

@@ -6,23 +6,23 @@ set-id programs and devices in it, and gets its name when everything has been ve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.accounts import resolve_user
 from oci_image.bundle import make_runtime_config
-from oci_image.errors import ImageError
+from oci_image.errors import ImageError, SnapshotError
 from oci_image.layers.create import create_tree
 from oci_image.layers.limits import Limits
 from oci_image.layers.metadata import Ownership
 from oci_image.layers.openat2 import rename_without_replacing
 from oci_image.layers.ownership import IdMap, IdRange
 from oci_image.layers.planning import check_layers, plan_tree
-from oci_image.layers.removal import remove_tree
 from oci_image.layers.rootdir import RootDirectory
-from oci_image.layers.staging import clean_staging, make_staging, open_spool
+from oci_image.layers.staging import clean_staging, make_staging, open_spool, remove_staging
 from oci_image.layers.workers import processors
 from oci_image.model.image_config import ImageConfig, decode_image_config
 from oci_image.model.manifest import Manifest, decode_manifest
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BUNDLE_FILE = "oci-image.json"
 _BUNDLE_VERSION = 1
 # What a bundle that is not finished may have in it.
-_CONTENT = frozenset((b"rootfs", b"config.json", BUNDLE_FILE.encode()))
+_CONTENT = frozenset((b"rootfs", b"upper", b"work", b"config.json", BUNDLE_FILE.encode()))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -57,6 +57,8 @@ class UnpackOptions:
     keep_dirlinks: bool = False
     terminal: bool = False
     limits: Limits = field(default_factory=Limits)
+    snapshot: str = "none"  # or "auto", "erofs", "directory": mount a prepared image
+    snapshots: str = ""  # the directory of prepared images; "": the usual one
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def unpack_image(layout: str, reference: Reference, bundle: str, options: Unpack
         parent_fd = _open_parent(parent_path, name)
         old_umask = os.umask(0)
         try:
-            notices = _make_bundle(images, chain, manifest, image, parent_fd, name, options)
+            source = _Source(images, chain, manifest, image)
+            notices = _make_bundle(source, parent_fd, parent_path, name, options)
         finally:
             os.umask(old_umask)
             os.close(parent_fd)
@@ -116,28 +119,34 @@ def _exists(path: str) -> ImageError:
     return ImageError("bundle already exists", where=path, hint="choose another directory or remove it first")
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An image that was found: its layout, the chain down to its manifest, and its documents."""
+
+    images: Layout
+    chain: tuple[Descriptor, ...]
+    manifest: Manifest
+    image: ImageConfig
+
+
 def _make_bundle(
-    images: Layout,
-    chain: tuple[Descriptor, ...],
-    manifest: Manifest,
-    image: ImageConfig,
-    parent_fd: int,
-    name: str,
-    options: UnpackOptions,
+    source: _Source, parent_fd: int, parent_path: str, name: str, options: UnpackOptions
 ) -> tuple[str, ...]:
     staging = ""
     fd = -1
     try:
         clean_staging(parent_fd, _CONTENT)
         staging, fd = make_staging(parent_fd, name)
-        notices = _fill_bundle(images, chain, manifest, image, fd, options)
+        path = os.path.join(parent_path, staging)
+        final = os.path.join(parent_path, name)
+        notices = _fill_bundle(source, fd, path, final, options)
         try:
             rename_without_replacing(parent_fd, staging, name)
         except FileExistsError:
             raise _exists(name) from None
     except BaseException as error:
         if staging:
-            remove_tree(parent_fd, os.fsencode(staging), device=os.fstat(parent_fd).st_dev)
+            remove_staging(parent_fd, staging, fd)
         if isinstance(error, OSError):
             raise ImageError(f"cannot make the bundle: {errno_text(error.errno or 0)}", where=name) from error
         raise
@@ -148,29 +157,83 @@ def _make_bundle(
 
 
 def _fill_bundle(
-    images: Layout,
-    chain: tuple[Descriptor, ...],
-    manifest: Manifest,
-    image: ImageConfig,
-    bundle_fd: int,
-    options: UnpackOptions,
+    source: _Source, bundle_fd: int, path: str, final: str, options: UnpackOptions
 ) -> tuple[str, ...]:
     options = _with_rootless_maps(options)
+    notices: tuple[str, ...] = ()
+    snapshot: dict[str, str] | None = None
+    if options.snapshot != "none":
+        try:
+            snapshot, notices = _mount_root(source, path, final, options)
+        except SnapshotError as error:
+            if options.snapshot != "auto":
+                raise
+            notices = (f"the root file system is a plain directory: {error.what}",)
+            for name in ("upper", "work", "rootfs"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(name, dir_fd=bundle_fd)
+    if snapshot is None:
+        notices += _fill_root(source, bundle_fd, options)
+    _write_documents(source, bundle_fd, options, snapshot)
+    return notices
+
+
+def _mount_root(
+    source: _Source, path: str, final: str, options: UnpackOptions
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Mount the prepared image, prepared now if need be; what the record says of it, and notices."""
+    from oci_image.snapshots.cache import SnapshotCache, default_location
+    from oci_image.snapshots.overlay import make_overlay, why_not_here
+    from oci_image.snapshots.preparing import Preparer
+
+    if reason := why_not_here():
+        raise SnapshotError(f"cannot mount: {reason}", hint="--snapshot none makes a plain directory")
+    location = os.path.abspath(options.snapshots or default_location())
+    with SnapshotCache(location) as cache:
+        preparer = Preparer(
+            cache, source.images, source.manifest, source.image, _ownership(options), options.limits,
+            keep_links=options.keep_dirlinks,
+        )  # fmt: skip
+        prepared = preparer.prepare(options.snapshot)
+        make_overlay(prepared, path)
+        real = os.path.join(os.path.realpath(os.path.dirname(final)), os.path.basename(final))
+        cache.note_bundle(real, prepared.key, path)
+    return {"image": prepared.key, "form": prepared.form, "directory": location}, prepared.notices
+
+
+def _ownership(options: UnpackOptions) -> Ownership:
+    return Ownership(options.uid_map, options.gid_map, options.rootless)
+
+
+def _fill_root(source: _Source, bundle_fd: int, options: UnpackOptions) -> tuple[str, ...]:
+    """Make a plain root file system; notices."""
+    manifest = source.manifest
     spools = [open_spool(bundle_fd) for _ in manifest.layers]
     try:
-        tree = plan_tree(images, manifest, image, spools, options.limits, keep_links=options.keep_dirlinks)
+        tree = plan_tree(
+            source.images, manifest, source.image, spools, options.limits, keep_links=options.keep_dirlinks
+        )
         root_fd = _make_root(bundle_fd)
         try:
-            ownership = Ownership(options.uid_map, options.gid_map, options.rootless)
-            notices = create_tree(root_fd, tree, spools, ownership, processors())
-            user = resolve_user(image.user, RootDirectory(root_fd))
+            notices = create_tree(root_fd, tree, spools, _ownership(options), processors())
         finally:
             os.close(root_fd)
     finally:
         for spool in spools:
             os.close(spool)
+    return tuple(notices.values())
+
+
+def _write_documents(
+    source: _Source, bundle_fd: int, options: UnpackOptions, snapshot: dict[str, str] | None
+) -> None:
+    root_fd = os.open("rootfs", _DIRECTORY, dir_fd=bundle_fd)
+    try:
+        user = resolve_user(source.image.user, RootDirectory(root_fd))
+    finally:
+        os.close(root_fd)
     config = make_runtime_config(
-        image,
+        source.image,
         user,
         user_namespace=bool(options.rootless or options.uid_map.ranges or options.gid_map.ranges),
         uid_map=options.uid_map,
@@ -178,8 +241,10 @@ def _fill_bundle(
         terminal=options.terminal,
     )
     _write_json(bundle_fd, "config.json", config)
-    _write_json(bundle_fd, BUNDLE_FILE, _bundle_record(chain, options))
-    return tuple(notices.values())
+    record = _bundle_record(source.chain, options)
+    if snapshot is not None:
+        record["snapshot"] = snapshot
+    _write_json(bundle_fd, BUNDLE_FILE, record)
 
 
 def _with_rootless_maps(options: UnpackOptions) -> UnpackOptions:
@@ -188,10 +253,7 @@ def _with_rootless_maps(options: UnpackOptions) -> UnpackOptions:
         return options
     uid_map = options.uid_map if options.uid_map.ranges else IdMap((IdRange(0, os.geteuid(), 1),))
     gid_map = options.gid_map if options.gid_map.ranges else IdMap((IdRange(0, os.getegid(), 1),))
-    return UnpackOptions(
-        platform=options.platform, uid_map=uid_map, gid_map=gid_map, rootless=True,
-        keep_dirlinks=options.keep_dirlinks, terminal=options.terminal, limits=options.limits,
-    )  # fmt: skip
+    return replace(options, uid_map=uid_map, gid_map=gid_map)
 
 
 def _make_root(bundle_fd: int) -> int:

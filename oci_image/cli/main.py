@@ -6,19 +6,24 @@ Exit codes: 0 done, 1 expected failure, 2 bad command line, 70 bug, 128+n stoppe
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 from oci_image.cli.output import Output
-from oci_image.verbs import unpack
 from pyruntime.base.errors import ExpectedError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
-VERBS: dict[str, ModuleType] = {"unpack": unpack}
+# A verb's module is imported when the verb is called for: mounting a bundle takes less time than the rest's imports.
+VERBS = {
+    "mount": "mounting",
+    "snapshots": "snapshots",
+    "unmount": "unmounting",
+    "unpack": "unpack",
+}
 
 
 class _StoppedError(BaseException):
@@ -31,29 +36,38 @@ class _StoppedError(BaseException):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit code."""
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    wanted = next((word for word in argv if not word.startswith("-")), "")
+    verbs = {name: _verb(name) for name in VERBS if name == wanted or wanted not in VERBS}
+    arguments = _parser(verbs).parse_args(argv)
     output = Output(as_json=arguments.json, quiet=arguments.quiet)
     before = {
         number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
-        code: int = VERBS[arguments.verb].run(arguments, output)
+        code: int = verbs[arguments.verb].run(arguments, output)
     except ExpectedError as error:
         if arguments.debug:
-            traceback.print_exc()
+            _print_traceback()
         output.error(f"{arguments.verb}: {error}", error.hint)
         return 2 if isinstance(error, UsageError) else error.exit_code
     except _StoppedError as stopped:
         output.error(f"{arguments.verb}: stopped by signal {signal.Signals(stopped.number).name}", "")
         return 128 + stopped.number
     except Exception:  # a bug, whatever it is
-        traceback.print_exc()
+        _print_traceback()
         output.error(f"{arguments.verb}: this is a bug in oci-image", "please report it with the lines above")
         return 70
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -63,7 +77,11 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise _StoppedError(number)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _verb(name: str) -> ModuleType:
+    return importlib.import_module(f"oci_image.verbs.{VERBS[name]}")
+
+
+def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="print a traceback with an error")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -75,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version="oci-image 0.1")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in VERBS.items():
+    for name, module in modules.items():
         verb = verbs.add_parser(
             name,
             parents=[common],

@@ -39,6 +39,8 @@ def index_layer(
 ) -> list[Item]:
     """Write the layer's plain bytes to `spool_fd` and return its items; takes the blob reader over.
 
+    With -1 the plain bytes are not kept.
+
     Raises: IntegrityError if size, digest or diff ID is wrong, ImageError naming the entry at fault.
     """
     pipeline = LayerPipeline(blob, blob_size, diff_id, limits)
@@ -75,7 +77,7 @@ class _Spooling:
     def read_piece(self) -> bytes:
         piece = self._pipeline.read_piece()
         rest = memoryview(piece)
-        while rest:
+        while rest and self._spool_fd >= 0:
             rest = rest[os.write(self._spool_fd, rest) :]
         return piece
 

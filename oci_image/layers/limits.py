@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+
+from pyruntime.base.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,21 @@ class Limits:
     path_depth: int = 1000
     name_bytes: int = 255  # of one component of a path; no file system takes more
     layers: int = 1000  # of an image
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_limits(texts: list[str]) -> Limits:
+    """Limits from NAME=NUMBER texts, numbers with K, M, G or T; what is not named keeps its default."""
+    limits = Limits()
+    known = [field.name for field in fields(Limits)]
+    for text in texts:
+        name, _, number = text.partition("=")
+        name = name.replace("-", "_")
+        unit = number[-1:].lower() if number[-1:].isalpha() else ""
+        digits = number[: len(number) - len(unit)]
+        if name not in known or unit not in _UNITS or not digits.isdecimal() or len(digits) > 18:
+            raise UsageError(f"invalid limit {text!r}", hint=f"NAME=NUMBER, with one of {', '.join(known)}")
+        limits = replace(limits, **{name: int(digits) * _UNITS[unit]})
+    return limits

@@ -22,6 +22,11 @@ _DROPPED_PREFIXES = (b"trusted.overlay.", b"user.overlay.")
 _ROOTLESS_OWNER = b"user.rootlesscontainers"
 
 
+def is_dropped(name: bytes) -> bool:
+    """Whether an extended attribute belongs to the host and is not taken from images."""
+    return name in _DROPPED or name.startswith(_DROPPED_PREFIXES)
+
+
 @dataclass(slots=True)
 class Ownership:
     """Who owns the files: `rootless` means the caller owns them all, whatever the layer says."""
@@ -92,7 +97,7 @@ class MetadataWriter:
         if self.rootless and regular and (entry.uid or entry.gid):
             xattrs = {**xattrs, _ROOTLESS_OWNER: _encode_owner(entry.uid, entry.gid)}
         for name, value in xattrs.items():
-            if name in _DROPPED or name.startswith(_DROPPED_PREFIXES):
+            if is_dropped(name):
                 self.notices.setdefault(
                     f"drop {name!r}", f"extended attribute {os.fsdecode(name)} is not unpacked"
                 )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from oci_image.model.digest import Digest
     from oci_image.store.verified import VerifiedReader
 
-_PIECE = 256 << 10
-_PIECES_AHEAD = 16  # 4 MiB, also while the hash of the piece is pending
+_PIECE = 1024 << 10
+_PIECES_AHEAD = 8  # 8 MiB, also while the hash of the piece is pending
 
 
 class LayerPipeline:

@@ -68,7 +68,7 @@ def merge_layers(
         try:
             tree.add_layer(indexes[position])
         except ExpectedError as error:
-            raise _named(error, layer, position, len(manifest.layers)) from error
+            raise named_layer(error, layer, position, len(manifest.layers)) from error
         indexes[position] = []  # the items are in the tree now
     return tree.root
 
@@ -80,10 +80,11 @@ def _index(
         diff_id = image.diff_ids[position]
         return index_layer(images.open_blob(layer), layer.size, diff_id, spool_fd, limits)
     except ExpectedError as error:
-        raise _named(error, layer, position, len(image.diff_ids)) from error
+        raise named_layer(error, layer, position, len(image.diff_ids)) from error
 
 
-def _named(error: ExpectedError, layer: Descriptor, position: int, count: int) -> ExpectedError:
+def named_layer(error: ExpectedError, layer: Descriptor, position: int, count: int) -> ExpectedError:
+    """The same error, with the layer in front of its place."""
     named = f"layer {position + 1} of {count}, {layer.digest}"
     where = f"{named}: {error.where}" if error.where and error.where != str(layer.digest) else named
     return type(error)(error.what, where=where, hint=error.hint)

@@ -6,6 +6,7 @@ next call removes what it finds unlocked.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -16,6 +17,9 @@ import stat
 from oci_image.layers.removal import remove_tree
 
 _NAME = re.compile(r"\..+\.partial-[0-9a-f]{8}")
+_DETACH = 2
+_NO_FOLLOW = 8
+_libc = ctypes.CDLL(None, use_errno=True)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -49,11 +53,18 @@ def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
             status = os.fstat(fd)
             ours = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
             if ours and _lock(fd) and {os.fsencode(inside) for inside in os.listdir(fd)} <= content:
+                _unmount(fd)
                 remove_tree(parent_fd, os.fsencode(name), device=status.st_dev)
         except FileNotFoundError:
             pass  # another call was faster
         finally:
             os.close(fd)
+
+
+def remove_staging(parent_fd: int, hidden: str, fd: int) -> None:
+    """Remove a directory of one's own that was not finished, and what is mounted in it."""
+    _unmount(fd)
+    remove_tree(parent_fd, os.fsencode(hidden), device=os.fstat(fd).st_dev)
 
 
 def open_spool(directory_fd: int) -> int:
@@ -68,6 +79,14 @@ def open_spool(directory_fd: int) -> int:
     fd = os.open(name, flags, 0o600, dir_fd=directory_fd)
     os.unlink(name, dir_fd=directory_fd)
     return fd
+
+
+def _unmount(fd: int) -> None:
+    """Unmount what a dead maker had mounted inside, so that the rest can be removed."""
+    for name in os.listdir(fd):
+        path = f"/proc/self/fd/{fd}/{name}"
+        if os.stat(name, dir_fd=fd, follow_symlinks=False).st_dev != os.fstat(fd).st_dev:
+            _libc.umount2(path.encode(), _DETACH | _NO_FOLLOW)
 
 
 def _lock(fd: int) -> bool:

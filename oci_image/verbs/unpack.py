@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from oci_image.layers.limits import parse_limits
 from oci_image.layers.ownership import IdMap, parse_id_range
 from oci_image.model.platform import parse_platform
 from oci_image.model.reference import parse_image_name
@@ -23,6 +24,8 @@ examples:
   oci-image unpack --image busybox:latest /run/bundle
   oci-image unpack --image ./layout@sha256:0123...cdef bundle
   oci-image unpack --image alpine:3.20 --platform linux/arm64 bundle
+  oci-image unpack --snapshot auto --image debian:12 bundle
+  oci-image unpack --limit entries=100000 --limit layer_bytes=2G --image debian:12 bundle
   oci-image unpack --rootless --image busybox bundle
   oci-image unpack --uid-map 0:100000:65536 --gid-map 0:100000:65536 --image busybox bundle"""
 
@@ -58,6 +61,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="let a link to a directory stand where a layer lists a directory",
     )
     parser.add_argument("--terminal", action="store_true", help="set process.terminal in config.json")
+    parser.add_argument(
+        "--snapshot",
+        choices=["none", "auto", "erofs", "directory"],
+        default="none",
+        help="mount a prepared image under a private layer for changes instead of making files"
+        " (auto: in the best form that works here, else a plain directory)",
+    )
+    parser.add_argument("--snapshots", default="", metavar="DIR", help="where prepared images are kept")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="change a limit: layer_bytes, ratio, file_bytes, entries, name_bytes, path_depth, layers, ...",
+    )
     parser.add_argument("bundle", metavar="BUNDLE", help="the directory to make; must not be there yet")
 
 
@@ -71,6 +89,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         rootless=arguments.rootless,
         keep_dirlinks=arguments.keep_dirlinks,
         terminal=arguments.terminal,
+        limits=parse_limits(arguments.limit),
+        snapshot=arguments.snapshot,
+        snapshots=arguments.snapshots,
     )
     unpacked = unpack_image(layout, reference, arguments.bundle, options)
     for notice in unpacked.notices:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oci_image.layers.compression import ByteReader, ByteSource
 
 _WITH_GZIP_HEADER = 31
-_PIECE = 64 << 10
+_PIECE = 256 << 10
 
 
 class _Reader:
