@@ -7,7 +7,7 @@ from typing import Any
 
 from oci_image.errors import ImageError
 from oci_image.model.digest import Digest, parse_digest
-from oci_image.model.document import object_of, text_map_of, text_of
+from oci_image.model.document import object_of, text_map_of, text_of, texts_of
 from oci_image.model.platform import Platform
 
 _MAX_SIZE = (1 << 63) - 1
@@ -22,10 +22,30 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
+    urls: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The required properties, as they are written into other documents."""
         return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+
+    def to_entry(self) -> dict[str, Any]:
+        """All properties that are known here, as an entry of an index."""
+        entry = self.to_json()
+        if self.platform:
+            named = {
+                "architecture": self.platform.architecture,
+                "os": self.platform.os,
+                "variant": self.platform.variant,
+            }
+            entry["platform"] = {key: value for key, value in named.items() if value}
+        if self.artifact_type:
+            entry["artifactType"] = self.artifact_type
+        if self.urls:
+            entry["urls"] = list(self.urls)
+        if self.annotations:
+            entry["annotations"] = dict(self.annotations)
+        return entry
 
 
 def decode_descriptor(value: object, *, where: str) -> Descriptor:
@@ -45,6 +65,8 @@ def decode_descriptor(value: object, *, where: str) -> Descriptor:
         size=size,
         platform=decode_platform(platform, where=where) if platform else None,
         annotations=text_map_of(value, "annotations", where=where),
+        artifact_type=text_of(value, "artifactType", where=where),
+        urls=texts_of(value, "urls", where=where),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from oci_image.errors import ImageError, IntegrityError
 from oci_image.layers.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
@@ -56,7 +56,7 @@ class Layout:
             self.close()
             raise
 
-    def __enter__(self) -> Layout:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

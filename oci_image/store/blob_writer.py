@@ -1,0 +1,162 @@
+"""Writing a blob: counted and hashed as it arrives, published under its digest when it is right.
+
+A blob grows in the store's `.partial` directory.  One whose digest is known beforehand has it as its name
+there, so that a transfer that broke off goes on where it was, also in another process; a lock on the file
+makes a second process wait and then find the blob.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from oci_image.errors import ImageError, IntegrityError
+from oci_image.model.digest import Digest
+from pyruntime.base.errors import errno_text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PARTIAL = ".partial"
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 1 << 20
+
+
+class BlobWriter:
+    """A blob on its way into a store; a context manager.
+
+    Leaving it without `commit` keeps what has arrived of a blob with a known digest, for a later try,
+    and removes anything else.
+    """
+
+    def __init__(self, layout_fd: int, digest: Digest | None = None, size: int | None = None) -> None:
+        """Begin, or go on with what is there: `offset` says how many bytes that are.
+
+        Raises: ImageError if the store cannot be written to.
+        """
+        self._layout_fd = layout_fd
+        self._expected = digest
+        self._size = size
+        self._name = f"{PARTIAL}/{_file_name(digest)}"
+        self.offset = 0
+        self._fd = _open_locked(layout_fd, self._name)
+        self._hash = (digest or Digest("sha256", "")).new_hash()
+        self._take_up()
+
+    def __enter__(self) -> BlobWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take_up(self) -> None:
+        while data := os.read(self._fd, _PIECE):
+            self._hash.update(data)
+            self.offset += len(data)
+        if self._size is not None and self.offset > self._size:
+            self.restart()
+
+    def restart(self) -> None:
+        """Forget what has arrived: the sender begins anew."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hash = (self._expected or Digest("sha256", "")).new_hash()
+        self.offset = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; IntegrityError as soon as it is more than the promised size."""
+        if self._size is not None and self.offset + len(data) > self._size:
+            self.restart()
+            raise IntegrityError(
+                f"blob is longer than its size of {self._size} bytes", where=str(self._expected)
+            )
+        self._hash.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self.restart()
+            raise ImageError(
+                f"cannot write a blob: {errno_text(error.errno or 0)}", where=self._name
+            ) from error
+        self.offset += len(data)
+
+    def commit(self) -> tuple[Digest, int]:
+        """Check size and digest, and publish the blob; its digest and size.
+
+        Raises: IntegrityError, after which nothing of the blob is left, ImageError.
+        """
+        found = Digest((self._expected or Digest("sha256", "")).algorithm, self._hash.hexdigest())
+        where = str(self._expected or found)
+        if self._size is not None and self.offset != self._size:
+            raise IntegrityError(
+                f"blob has {self.offset} bytes, its descriptor says {self._size}", where=where
+            )
+        if self._expected is not None and found != self._expected:
+            self.restart()
+            raise IntegrityError("blob does not match its digest", where=where, hint=f"it has {found}")
+        try:
+            os.fchmod(self._fd, 0o644)
+            os.fsync(self._fd)
+            directory = f"blobs/{found.algorithm}"
+            _make_directory(self._layout_fd, directory, 0o755)
+            os.replace(
+                self._name,
+                f"{directory}/{found.encoded}",
+                src_dir_fd=self._layout_fd,
+                dst_dir_fd=self._layout_fd,
+            )
+        except OSError as error:
+            what = f"cannot publish a blob: {errno_text(error.errno or 0)}"
+            raise ImageError(what, where=where) from error
+        self._name = ""
+        return found, self.offset
+
+    def close(self) -> None:
+        """Give the file back; may be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        if self._name and (self._expected is None or not self.offset):
+            try:
+                os.unlink(self._name, dir_fd=self._layout_fd)
+            except FileNotFoundError:
+                pass
+        os.close(fd)
+
+
+def _file_name(digest: Digest | None) -> str:
+    return f"{digest.algorithm}-{digest.encoded}" if digest else f"new-{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def _make_directory(layout_fd: int, name: str, mode: int) -> None:
+    try:
+        os.mkdir(name, mode, dir_fd=layout_fd)
+    except FileExistsError:
+        pass
+
+
+def _open_locked(layout_fd: int, name: str) -> int:
+    """The partial file, locked; a file that was published or removed meanwhile is not taken."""
+    while True:
+        try:
+            _make_directory(layout_fd, PARTIAL, 0o700)
+            fd = os.open(name, _CREATE, 0o600, dir_fd=layout_fd)
+        except OSError as error:
+            what = f"cannot write to the image layout: {errno_text(error.errno or 0)}"
+            raise ImageError(what, where=name) from None
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            there = os.stat(name, dir_fd=layout_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            os.close(fd)
+            continue
+        mine = os.fstat(fd)
+        if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+            return fd
+        os.close(fd)
