@@ -27,6 +27,8 @@ from oci_image.layers.workers import processors
 from oci_image.model.image_config import ImageConfig, decode_image_config
 from oci_image.model.manifest import Manifest, decode_manifest
 from oci_image.model.platform import Platform, host_platform
+from oci_image.snapshots.overlay import BUNDLE_CONTENT, BUNDLE_FILE, make_overlay, why_not_here
+from oci_image.snapshots.place import default_location
 from oci_image.store.layout import Layout
 from pyruntime.base.errors import HostError, errno_text
 
@@ -34,10 +36,7 @@ if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.reference import Reference
 
-BUNDLE_FILE = "oci-image.json"
 _BUNDLE_VERSION = 1
-# What a bundle that is not finished may have in it.
-_CONTENT = frozenset((b"rootfs", b"upper", b"work", b"config.json", BUNDLE_FILE.encode()))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -69,6 +68,7 @@ class UnpackedBundle:
     chain: tuple[Descriptor, ...]
     image: ImageConfig
     notices: tuple[str, ...] = ()
+    snapshot: dict[str, str] | None = None  # image, form and directory, if the root is a mount
 
 
 def unpack_image(layout: str, reference: Reference, bundle: str, options: UnpackOptions) -> UnpackedBundle:
@@ -94,11 +94,11 @@ def unpack_image(layout: str, reference: Reference, bundle: str, options: Unpack
         old_umask = os.umask(0)
         try:
             source = _Source(images, chain, manifest, image)
-            notices = _make_bundle(source, parent_fd, parent_path, name, options)
+            notices, snapshot = _make_bundle(source, parent_fd, parent_path, name, options)
         finally:
             os.umask(old_umask)
             os.close(parent_fd)
-    return UnpackedBundle(os.path.join(parent_path, name), chain, image, notices)
+    return UnpackedBundle(os.path.join(parent_path, name), chain, image, notices, snapshot)
 
 
 def _open_parent(parent_path: str, name: str) -> int:
@@ -131,15 +131,15 @@ class _Source:
 
 def _make_bundle(
     source: _Source, parent_fd: int, parent_path: str, name: str, options: UnpackOptions
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], dict[str, str] | None]:
     staging = ""
     fd = -1
     try:
-        clean_staging(parent_fd, _CONTENT)
+        clean_staging(parent_fd, BUNDLE_CONTENT)
         staging, fd = make_staging(parent_fd, name)
         path = os.path.join(parent_path, staging)
         final = os.path.join(parent_path, name)
-        notices = _fill_bundle(source, fd, path, final, options)
+        notices, snapshot = _fill_bundle(source, fd, path, final, options)
         try:
             rename_without_replacing(parent_fd, staging, name)
         except FileExistsError:
@@ -153,12 +153,12 @@ def _make_bundle(
     finally:
         if fd >= 0:
             os.close(fd)
-    return notices
+    return notices, snapshot
 
 
 def _fill_bundle(
     source: _Source, bundle_fd: int, path: str, final: str, options: UnpackOptions
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], dict[str, str] | None]:
     options = _with_rootless_maps(options)
     notices: tuple[str, ...] = ()
     snapshot: dict[str, str] | None = None
@@ -175,15 +175,14 @@ def _fill_bundle(
     if snapshot is None:
         notices += _fill_root(source, bundle_fd, options)
     _write_documents(source, bundle_fd, options, snapshot)
-    return notices
+    return notices, snapshot
 
 
 def _mount_root(
     source: _Source, path: str, final: str, options: UnpackOptions
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Mount the prepared image, prepared now if need be; what the record says of it, and notices."""
-    from oci_image.snapshots.cache import SnapshotCache, default_location
-    from oci_image.snapshots.overlay import make_overlay, why_not_here
+    from oci_image.snapshots.cache import SnapshotCache
     from oci_image.snapshots.preparing import Preparer
 
     if reason := why_not_here():

@@ -10,13 +10,10 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
-import secrets
 import stat
 
 from oci_image.layers.removal import remove_tree
 
-_NAME = re.compile(r"\..+\.partial-[0-9a-f]{8}")
 _DETACH = 2
 _NO_FOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +26,7 @@ def make_staging(parent_fd: int, name: str) -> tuple[str, int]:
     The lock is held as long as the descriptor is open.  Raises OSError.
     """
     while True:
-        hidden = f".{name[:200]}.partial-{secrets.token_hex(4)}"
+        hidden = f".{name[:200]}.partial-{os.urandom(4).hex()}"
         os.mkdir(hidden, 0o700, dir_fd=parent_fd)
         try:
             fd = os.open(hidden, _DIRECTORY, dir_fd=parent_fd)
@@ -43,7 +40,7 @@ def make_staging(parent_fd: int, name: str) -> tuple[str, int]:
 def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
     """Remove what dead makers left; only directories of ours, with nothing in them but `content`."""
     with os.scandir(parent_fd) as found:
-        names = [entry.name for entry in found if _NAME.fullmatch(entry.name)]
+        names = [entry.name for entry in found if _is_staging(entry.name)]
     for name in names:
         try:
             fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
@@ -61,6 +58,11 @@ def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
             os.close(fd)
 
 
+def _is_staging(name: str) -> bool:
+    front, _, number = name.rpartition(".partial-")
+    return len(front) > 1 and front[0] == "." and len(number) == 8
+
+
 def remove_staging(parent_fd: int, hidden: str, fd: int) -> None:
     """Remove a directory of one's own that was not finished, and what is mounted in it."""
     _unmount(fd)
@@ -74,7 +76,7 @@ def open_spool(directory_fd: int) -> int:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
-    name = f"spool-{secrets.token_hex(8)}"
+    name = f"spool-{os.urandom(8).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o600, dir_fd=directory_fd)
     os.unlink(name, dir_fd=directory_fd)

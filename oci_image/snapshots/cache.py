@@ -5,6 +5,7 @@
     images/KEY/       one prepared image: record.json, and image.erofs and mount/, or tree/
     locks/KEY         held by whoever prepares or mounts this image
     bundles/NAME      which bundle uses which image
+    known/NAME        a command line and the documents it led to (snapshots/known.py)
 
 Everything gets its name when it is whole.  Nothing is synced for it: what another boot of the machine has
 left is verified by its digests before it is used again.
@@ -17,13 +18,13 @@ import fcntl
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import SnapshotError
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging
 from oci_image.snapshots.mounting import NO_DEVICES, NO_SUID, READ_ONLY, is_mounted, mount, unmount
+from oci_image.snapshots.place import Prepared, boot_id, is_ready, lower_of, read_notes, write_note
 from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
@@ -34,24 +35,6 @@ STAGED = frozenset((b"record.json", b"image.erofs", b"mount", b"tree"))
 _PRIVATE = 0o700
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An image that can be mounted: `lower` is the directory that overlays stand on."""
-
-    key: str
-    form: str
-    lower: str
-    notices: tuple[str, ...] = ()
-
-
-def default_location() -> str:
-    """Where prepared images are kept unless the caller says otherwise."""
-    if os.geteuid() == 0:
-        return "/var/lib/oci-image/snapshots"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return os.path.join(data, "oci-image", "snapshots")
-
-
 class SnapshotCache:
     """The directory of prepared images; a context manager that holds it open, and shared."""
 
@@ -59,7 +42,7 @@ class SnapshotCache:
         """Open it, made if it is not there; raises HostError."""
         self.path = os.path.abspath(path)
         try:
-            for name in ("", "layers", "images", "locks", "bundles"):
+            for name in ("", "layers", "images", "locks", "bundles", "known"):
                 os.makedirs(os.path.join(self.path, name), _PRIVATE, exist_ok=True)
             self._fd = os.open(os.path.join(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -111,12 +94,13 @@ class SnapshotCache:
         return prepared
 
     def _ready(self, path: str, key: str, record: dict[str, Any]) -> Prepared:
-        lower = os.path.join(path, "tree")
-        if record["form"] == "erofs":
-            lower = os.path.join(path, "mount")
-            if not is_mounted(lower):
-                self.mount_image(os.path.join(path, "image.erofs"), lower, record["layers"])
-        return Prepared(key, record["form"], lower, tuple(record["notices"]))
+        form = record["form"]
+        lower = lower_of(self.path, key, form)
+        if not is_ready(self.path, key, form):
+            if form != "erofs":
+                raise _StaleError
+            self.mount_image(os.path.join(path, "image.erofs"), lower, record["layers"])
+        return Prepared(key, form, lower, tuple(record["notices"]))
 
     def mount_image(self, image: str, target: str, layers: list[dict[str, Any]]) -> None:
         """Mount an EROFS image over its plain layers; raises OSError."""
@@ -140,14 +124,15 @@ class SnapshotCache:
 
         `growing` is where the bundle is before it gets its name.
         """
-        name = hashlib.sha256(os.fsencode(bundle)).hexdigest()
-        _write(os.path.join(self.path, "bundles", name), {"bundle": bundle, "growing": growing, "image": key})
+        if growing or not any(note[1:3] == (key, bundle) for note in read_notes(self.path)):
+            write_note(self.path, bundle, growing, key)
 
     def forget_bundle(self, bundle: str) -> None:
         """The bundle is no more."""
-        name = hashlib.sha256(os.fsencode(bundle)).hexdigest()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.path, "bundles", name))
+        for path, _, noted, _ in read_notes(self.path):
+            if noted == bundle:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def images(self) -> list[dict[str, Any]]:
         """What is prepared: key, form, layers, and the bundles that use it."""
@@ -181,6 +166,8 @@ class SnapshotCache:
                 os.unlink(os.path.join(self.path, "layers", name))
         for name in os.listdir(os.path.join(self.path, "locks")):
             os.unlink(os.path.join(self.path, "locks", name))
+        for name in os.listdir(os.path.join(self.path, "known")):
+            os.unlink(os.path.join(self.path, "known", name))
         return sorted(removed)
 
     def remove_image(self, key: str) -> bool:
@@ -199,19 +186,12 @@ class SnapshotCache:
     def _users(self) -> dict[str, list[str]]:
         """The bundles that are still there, by the image they use."""
         found: dict[str, list[str]] = {}
-        directory = os.path.join(self.path, "bundles")
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            try:
-                with open(path, encoding="utf-8") as file:
-                    note = json.load(file)
-                if any(os.path.isdir(os.path.join(note[name], "upper")) for name in ("bundle", "growing")):
-                    found.setdefault(note["image"], []).append(note["bundle"])
-                    continue
-            except (ValueError, KeyError, FileNotFoundError):
-                pass
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        for path, key, bundle, growing in read_notes(self.path):
+            if any(place and os.path.isdir(os.path.join(place, "upper")) for place in (bundle, growing)):
+                found.setdefault(key, []).append(bundle)
+            elif not path.endswith(".new"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
         return found
 
 
@@ -225,12 +205,6 @@ class _Directory:
 
     def close(self) -> None:
         os.close(self.fd)
-
-
-def boot_id() -> str:
-    """What tells this run of the kernel from all others."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
 
 
 def write_record(directory: str, record: dict[str, Any]) -> None:

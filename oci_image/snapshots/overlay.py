@@ -7,19 +7,19 @@ and unmounted by this tool alone.  A runtime sees a directory.
 from __future__ import annotations
 
 import errno
-import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError, SnapshotError
-from oci_image.snapshots.cache import SnapshotCache, default_location
 from oci_image.snapshots.mounting import escape, in_initial_user_namespace, is_mounted, mount, unmount
 from pyruntime.base.errors import HostError, errno_text
 
+TYPE_CHECKING = False  # typing takes four milliseconds to import
 if TYPE_CHECKING:
-    from oci_image.snapshots.cache import Prepared
+    from oci_image.snapshots.place import Prepared
 
 BUNDLE_FILE = "oci-image.json"
+# What a bundle that is not finished may have in it.
+BUNDLE_CONTENT = frozenset((b"rootfs", b"upper", b"work", b"config.json", BUNDLE_FILE.encode()))
 _PRIVATE = 0o700
 
 
@@ -70,6 +70,8 @@ def mount_bundle(bundle: str) -> bool:
 
     Needed after a restart of the machine and after `unmount_bundle`.  Raises ImageError, HostError.
     """
+    from oci_image.snapshots.cache import SnapshotCache
+
     bundle = os.path.realpath(bundle)
     snapshot = _snapshot_of(bundle)
     if reason := why_not_here():
@@ -110,6 +112,7 @@ def unmount_bundle(bundle: str, *, force: bool = False) -> bool:
 def remove_bundle(bundle: str) -> None:
     """Remove an unmounted bundle with its changes."""
     from oci_image.layers.removal import remove_tree
+    from oci_image.snapshots.cache import SnapshotCache
 
     bundle = os.path.realpath(bundle)
     snapshot = _snapshot_of(bundle)
@@ -125,7 +128,11 @@ def remove_bundle(bundle: str) -> None:
         cache.forget_bundle(bundle)
 
 
-def _snapshot_of(bundle: str) -> dict[str, Any]:
+def _snapshot_of(bundle: str) -> dict[str, str]:
+    import json
+
+    from oci_image.snapshots.place import default_location
+
     path = os.path.join(bundle, BUNDLE_FILE)
     try:
         with open(path, encoding="utf-8") as file:

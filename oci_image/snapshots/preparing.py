@@ -19,14 +19,13 @@ from oci_image.layers.workers import processors, run_all
 from oci_image.model.descriptor import Descriptor
 from oci_image.snapshots.cache import (
     STAGED,
-    Prepared,
     SnapshotCache,
-    boot_id,
     refuse_form,
     write_record,
 )
 from oci_image.snapshots.erofs import UnsuitableError, write_image
 from oci_image.snapshots.mounting import in_initial_user_namespace, unmount
+from oci_image.snapshots.place import Prepared, boot_id
 from oci_image.store.verified import VerifiedReader
 from pyruntime.base.errors import ExpectedError, errno_text
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci_image.snapshots.cache import SnapshotCache, default_location
+from oci_image.snapshots.cache import SnapshotCache
+from oci_image.snapshots.place import default_location
 
 if TYPE_CHECKING:
     import argparse

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 from typing import TYPE_CHECKING
 
 from oci_image.layers.limits import parse_limits
 from oci_image.layers.ownership import IdMap, parse_id_range
 from oci_image.model.platform import parse_platform
 from oci_image.model.reference import parse_image_name
+from oci_image.snapshots.known import remember
 from oci_image.unpack import UnpackOptions, unpack_image
 
 if TYPE_CHECKING:
+    import argparse
+
     from oci_image.cli.output import Output
 
 SUMMARY = "unpack an image into a new runtime bundle"
@@ -93,12 +96,27 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         snapshot=arguments.snapshot,
         snapshots=arguments.snapshots,
     )
+    index = _index_of(layout) if arguments.snapshot != "none" else b""
     unpacked = unpack_image(layout, reference, arguments.bundle, options)
     for notice in unpacked.notices:
         output.warn(notice)
     manifest = str(unpacked.chain[-1].digest)
-    output.result(
-        f"unpacked {manifest} into {unpacked.path}",
-        {"bundle": unpacked.path, "manifest": manifest, "warnings": list(unpacked.notices)},
-    )
+    result = {"bundle": unpacked.path, "manifest": manifest, "warnings": list(unpacked.notices)}
+    output.result(f"unpacked {manifest} into {unpacked.path}", result)
+    if (
+        unpacked.snapshot
+        and not unpacked.notices
+        and not arguments.json
+        and arguments.words[-1] == arguments.bundle
+    ):
+        said = "" if arguments.quiet else f"unpacked {manifest} into \0\n"
+        remember(arguments.words, layout, index, unpacked.snapshot, unpacked.path, said)
     return 0
+
+
+def _index_of(layout: str) -> bytes:
+    try:
+        with open(os.path.join(layout, "index.json"), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""  # unpacking says what is wrong

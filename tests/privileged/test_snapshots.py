@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from oci_image.cli.main import main
 from oci_image.errors import SnapshotError
 from oci_image.model.platform import Platform
 from oci_image.model.reference import Reference
@@ -184,6 +185,34 @@ def test_sparse_files_take_the_other_form(host: Host) -> None:
     host.unpack(layout, "one", "auto")
     assert (host.path / "one/rootfs/f").stat().st_size == 8 << 20
     assert [image["form"] for image in host.images()] == ["directory"]
+
+
+def test_a_known_image_is_mounted_without_being_looked_at_again(
+    host: Host, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = host.layout(LOWER, UPPER)
+    words = ["unpack", "--snapshot", "auto", "--snapshots", str(host.cache), "--platform", "linux/amd64"]
+    words += ["--image", layout]
+    assert main([*words, str(host.path / "one")]) == 0
+    first = capsys.readouterr().out
+    with monkeypatch.context() as patched:
+        patched.setattr("oci_image.cli.main._run", lambda _: 99)
+        assert main([*words, str(host.path / "two")]) == 0
+        assert capsys.readouterr().out == first.replace("/one", "/two")
+        assert main([*words, str(host.path / "two")]) == 99  # it is there already
+        assert main([*words[:-2], "--image", f"{layout}:latest", str(host.path / "three")]) == 99
+    assert differences(str(host.path / "one/rootfs"), str(host.path / "two/rootfs")) == []
+    for document in ("config.json", "oci-image.json"):
+        one, two = ((host.path / name / document).read_text() for name in ("one", "two"))
+        assert one == two
+    os.unlink(f"{layout}/index.json")
+    make_layout(f"{host.path}/new", tar(file(b"new")))
+    os.rename(f"{host.path}/new", f"{layout}-new")
+    os.rename(f"{layout}", f"{layout}-old")
+    os.rename(f"{layout}-new", layout)
+    assert main([*words, str(host.path / "four")]) == 0  # the name means another image now
+    assert os.listdir(host.path / "four/rootfs") == ["new"]
+    assert [len(image["bundles"]) for image in host.images()] in ([1, 2], [2, 1])  # type: ignore[arg-type]
 
 
 def _unpack_in_child(path: str, layout: str, name: str) -> None:
