@@ -15,7 +15,7 @@ def read_config(path: str) -> tuple[Config, bytes]:
         SpecError: the file is missing, is not JSON, or does not have the form of a config; the hint names every fault.
         HostError: it cannot be read.
     """
-    text = _read(path)
+    text = read_text(path)
     document = loads(text, where="config.json")
     try:
         return decode(Config, document), text
@@ -34,8 +34,13 @@ def decode_config(text: bytes) -> Config:
     return decode(Config, loads(text, where="config.json"))
 
 
-def _read(path: str) -> bytes:
-    """The file, but not much more of it than is allowed: `loads` refuses what is too large."""
+def read_text(path: str) -> bytes:
+    """The file, but not much more of it than is allowed: `loads` refuses what is too large.
+
+    Raises:
+        SpecError: the file is missing.
+        HostError: it cannot be read.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

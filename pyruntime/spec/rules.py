@@ -20,12 +20,21 @@ def check_rules(config: Config) -> None:
         SpecError: the first rule that is broken, with its JSON pointer and the way out; the hint names the others.
     """
     try:
-        for rule in RULES:
-            rule(config)
+        check_rules_in_order(config)
     except SpecError:
         from pyruntime.spec.explain import summarise
 
         raise summarise(broken_rules(config)) from None
+
+
+def check_rules_in_order(config: Config) -> None:
+    """Check every rule in order.
+
+    Raises:
+        SpecError: the first rule that is broken, without a word about the others.
+    """
+    for rule in RULES:
+        rule(config)
 
 
 def broken_rules(config: Config) -> list[SpecError]:

@@ -5,6 +5,7 @@ VERBS: dict[str, tuple[str, int, int]] = {
     "checkpoint": ("pyruntime.verbs.checkpoint", 1, 1),
     "create": ("pyruntime.verbs.create", 1, 1),
     "delete": ("pyruntime.verbs.delete", 1, -1),
+    "doctor": ("pyruntime.verbs.doctor", 0, 0),
     "events": ("pyruntime.verbs.events", 1, 1),
     "exec": ("pyruntime.verbs.exec", 1, -1),
     "explain": ("pyruntime.verbs.explain", 0, 1),
@@ -20,6 +21,7 @@ VERBS: dict[str, tuple[str, int, int]] = {
     "start": ("pyruntime.verbs.start", 1, 1),
     "state": ("pyruntime.verbs.state", 1, 1),
     "update": ("pyruntime.verbs.update", 1, 1),
+    "validate": ("pyruntime.verbs.validate", 0, 1),
 }
 
 # What follows the container's id is not ours to read: the user's command, or the arguments of ps.
@@ -29,6 +31,7 @@ SUMMARIES: dict[str, str] = {
     "checkpoint": "save a running container to files (not available yet)",
     "create": "make a container that waits for start",
     "delete": "remove what is left of a container",
+    "doctor": "report what this host offers to containers, and what it lacks",
     "events": "print statistics and events (not available yet)",
     "exec": "run another process in a container",
     "explain": "print what create would do, without doing it",
@@ -44,4 +47,5 @@ SUMMARIES: dict[str, str] = {
     "start": "run the user's process of a created container",
     "state": "print the state of a container, as JSON",
     "update": "change a container's resource limits (not available yet)",
+    "validate": "list every fault of a bundle at once",
 }

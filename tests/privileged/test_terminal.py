@@ -126,7 +126,8 @@ def test_a_reader_that_goes_away_ends_neither_the_process_nor_its_clean_up(runti
 
 
 def test_signals_are_passed_on_while_nobody_reads_the_output(runtime: Runtime) -> None:
-    script = "trap 'touch /tmp/got' TERM; echo begin; (while :; do cat /bin/busybox; done) & while :; do sleep 0.1; done"
+    script = "trap 'touch /tmp/got' TERM; echo begin; (while :; do cat /bin/busybox; done) &"
+    script += " while :; do sleep 0.1; done"
     bundle, name = runtime.bundle("sh", "-c", script, edit=with_terminal), runtime.new_id()
     process = subprocess.Popen(
         [*runtime.command, "run", "--bundle", str(bundle), name],
