@@ -327,19 +327,23 @@ def test_without_a_mount_namespace_the_hosts_mounts_are_as_before_afterwards(run
         namespaces = config["linux"]["namespaces"]
         config["linux"]["namespaces"] = [entry for entry in namespaces if entry["type"] != "mount"]
         config["root"]["readonly"] = True
+        config["root"]["path"] = "mounted"
         del config["linux"]["maskedPaths"], config["linux"]["readonlyPaths"]
 
     # A mount of somebody else's on the rootfs must survive.
     bundle = runtime.bundle("sh", "-c", "readlink /proc/self/ns/mnt; touch /x", edit=share)
-    subprocess.run(["mount", "--bind", bundle / "rootfs", bundle / "rootfs"], check=True)
+    rootfs = bundle / "mounted"
+    rootfs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "test", rootfs], check=True)
     try:
+        subprocess.run(["cp", "-a", f"{bundle}/rootfs/.", rootfs], check=True)
         before = Path("/proc/self/mountinfo").read_text()
         result = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
         assert result.returncode == 1, result.stderr
         assert result.stdout.strip() == os.readlink("/proc/self/ns/mnt")
         assert "Read-only file system" in result.stderr
         assert Path("/proc/self/mountinfo").read_text() == before
-        (bundle / "rootfs" / "still-writable").touch()
+        (rootfs / "still-writable").touch()
         config = json.loads((bundle / "config.json").read_text())
         config["process"]["args"] = ["/missing"]
         (bundle / "config.json").write_text(json.dumps(config))
@@ -347,7 +351,7 @@ def test_without_a_mount_namespace_the_hosts_mounts_are_as_before_afterwards(run
         assert failed.returncode == 1
         assert Path("/proc/self/mountinfo").read_text() == before
     finally:
-        subprocess.run(["umount", bundle / "rootfs"], check=True)
+        subprocess.run(["umount", rootfs], check=True)
 
 
 def test_a_filter_that_forbids_getcwd_does_not_forbid_the_working_directory(runtime: Runtime) -> None:
