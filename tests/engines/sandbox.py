@@ -1,0 +1,172 @@
+"""A place of their own for engines: namespaces for mounts, processes and network, and directories in memory.
+
+An engine may kill, mount and remove what it likes there, and all of it ends with the namespaces: on success, on
+failure, and when the tests themselves are killed.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+# The first process of the namespace: takes in orphans such as conmon, and nothing else.
+REAPER = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+print("ready", flush=True)
+while True:
+    signal.sigwait([signal.SIGCHLD])
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+"""
+CGROUPS = Path("/sys/fs/cgroup")
+PROGRAMS_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code and both outputs."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Sandbox:
+    """The namespaces. `directory` is a tmpfs that only they see; from outside its files are below `seen`."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
+        self._outputs = tempfile.TemporaryDirectory(prefix="engine-out-")
+        self.outputs = Path(self._outputs.name)
+        self.cgroup = f"/{self.directory.name}"
+        self.environment = {"PATH": PROGRAMS_PATH, "HOME": str(self.directory), "LC_ALL": "C"}
+        self.environment.update(environment or {})
+        options = ("--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
+        self._keeper = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", *options, "python3", "-c", REAPER],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._keeper.stdout is not None
+        assert self._keeper.stdout.readline() == b"ready\n", "the sandbox's namespaces could not be made"
+        (first,) = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children").read_text().split()
+        self.first = int(first)
+        for place in (self.directory, Path("/run")):
+            self.check("mount", "-t", "tmpfs", "-o", "mode=755", "none", str(place))
+        self.check("ip", "link", "set", "lo", "up")
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every process of the namespaces, and with them their mounts and networks."""
+        os.kill(self.first, signal.SIGKILL)
+        self._keeper.wait()
+        assert self._keeper.stdout is not None
+        self._keeper.stdout.close()
+        self._outputs.cleanup()
+        self.directory.rmdir()
+        remove_cgroups(self.cgroup)
+
+    def seen(self, path: str) -> Path:
+        """A file of the sandbox as the test sees it; `path` is relative to `directory`."""
+        return Path(f"/proc/{self.first}/root{self.directory}/{path}")
+
+    def write(self, path: str, text: str) -> str:
+        """Make a file below `directory`; returns its absolute path as seen inside."""
+        place = self.seen(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        return f"{self.directory}/{path}"
+
+    def argv(self, *command: str) -> list[str]:
+        """The command line that runs `command` in the namespaces."""
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        enter = [
+            "nsenter",
+            "--target",
+            str(self.first),
+            "--mount",
+            "--pid",
+            "--net",
+            f"--wdns={self.directory}",
+        ]
+        return [*enter, "env", "-i", *variables, *command]
+
+    def call(self, *command: str, stdin: str = "", seconds: float = 60) -> Outcome:
+        """Run a command to its end; its output goes to files, which what it starts may keep open."""
+        with (
+            tempfile.TemporaryFile("w+", dir=self.outputs) as out,
+            tempfile.TemporaryFile("w+", dir=self.outputs) as err,
+            tempfile.TemporaryFile("w+", dir=self.outputs) as source,
+        ):
+            source.write(stdin)
+            source.seek(0)
+            done = subprocess.run(
+                self.argv("timeout", "-k", "1", str(seconds), *command),
+                stdin=source,
+                stdout=out,
+                stderr=err,
+                check=False,
+            )
+            out.seek(0)
+            err.seek(0)
+            return Outcome(done.returncode, out.read(), err.read())
+
+    def check(self, *command: str) -> str:
+        """Run a command that must succeed; returns its output."""
+        outcome = self.call(*command)
+        assert outcome.code == 0, f"{' '.join(command)}: {outcome.code}: {outcome.err or outcome.out}"
+        return outcome.out
+
+    @contextlib.contextmanager
+    def daemon(self, name: str, *command: str, ready: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
+        """A daemon that is up once the command `ready` succeeds; it is killed afterwards.
+
+        Raises AssertionError with the daemon's last lines if it does not come up in 30 s.
+        """
+        log = self.outputs / f"{name}.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                self.argv(*command), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+        try:
+            deadline = time.monotonic() + 30
+            while self.call(*ready, seconds=10).code != 0:
+                tail = log.read_text(errors="replace")[-3000:]
+                assert process.poll() is None, f"{name} ended with {process.returncode}: {tail}"
+                assert time.monotonic() < deadline, f"{name} does not come up: {tail}"
+                time.sleep(0.1)
+            yield process
+        finally:
+            # nsenter waits for the daemon, its only child
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def remove_cgroups(path: str) -> None:
+    """Remove the empty cgroups at `path` of every hierarchy; one that holds a process stays."""
+    for hierarchy in [CGROUPS, *CGROUPS.iterdir()]:
+        top = hierarchy / path.lstrip("/")
+        if path.strip("/") and top.is_dir():
+            for directory, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)

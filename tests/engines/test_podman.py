@@ -1,0 +1,307 @@
+"""podman with conmon: the same commands with runc and with pyruntime.
+
+One sandbox serves the whole module; each runtime has its own storage in it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines import images
+from tests.engines.differential import RUNTIMES, Differential, runtime_path
+from tests.engines.sandbox import Outcome, Sandbox
+
+pytestmark = pytest.mark.privileged
+IMAGE = images.NAME
+TRAP = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
+SECCOMP = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+}
+
+
+class Podman:
+    """podman with storage of its own and one runtime."""
+
+    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+        self.sandbox = sandbox
+        self.runtime = runtime
+        top = f"{sandbox.directory}/{runtime}"
+        places = (f"--root={top}/root", f"--runroot={top}/run", f"--tmpdir={top}/tmp")
+        self.command = ["podman", *places, "--storage-driver=overlay", "--runtime", runtime]
+
+    def call(self, *arguments: str, stdin: str = "") -> Outcome:
+        if arguments[0] in ("run", "create"):
+            arguments = (arguments[0], f"--cgroup-parent={self.sandbox.cgroup}", *arguments[1:])
+        return self.sandbox.call(*self.command, *arguments, stdin=stdin)
+
+    def check(self, *arguments: str, stdin: str = "") -> str:
+        outcome = self.call(*arguments, stdin=stdin)
+        assert outcome.code == 0, f"{self.runtime}: {arguments}: {outcome}"
+        return outcome.out
+
+    def inspect(self, template: str, name: str) -> str:
+        return self.check("inspect", "--format", template, name).strip()
+
+    def wait_log(self, name: str, text: str) -> None:
+        deadline = time.monotonic() + 10
+        while text not in self.call("logs", name).out:
+            assert time.monotonic() < deadline, f"{text!r} is not in the log of {name}"
+            time.sleep(0.05)
+
+    def in_terminal(self, *arguments: str, typed: str) -> tuple[int, str]:
+        """Run podman in a terminal; returns exit code and what appeared."""
+        master, slave = os.openpty()
+        process = subprocess.Popen(
+            self.sandbox.argv("timeout", "30", *self.command, *arguments),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        os.write(master, typed.encode())
+        shown = b""
+        try:
+            while data := os.read(master, 65536):
+                shown += data
+        except OSError:  # EIO: the last holder of the terminal is gone
+            pass
+        os.close(master)
+        return process.wait(30), shown.decode()
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Differential[Podman]]:
+    for needed in ("podman", "conmon", "runc"):
+        assert shutil.which(needed), f"{needed} is not installed: scripts/host-packages test"
+    with Sandbox() as sandbox:
+        images.write_archive(sandbox.seen("box.tar"))
+        # The limits are below those that a machine may have taken from its root.
+        sandbox.environment["CONTAINERS_CONF"] = sandbox.write(
+            "containers.conf",
+            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\n'
+            'runtime_supports_json = ["crun", "runc", "pyruntime"]\n'
+            f'[engine.runtimes]\npyruntime = ["{runtime_path("pyruntime")}"]\nrunc = ["{runtime_path("runc")}"]\n',
+        )
+        engines = {name: Podman(sandbox, name) for name in RUNTIMES}
+        for engine in engines.values():
+            engine.check("load", "--input", f"{sandbox.directory}/box.tar")
+        yield Differential(engines)
+
+
+@pytest.fixture
+def running(podman: Differential[Podman]) -> Iterator[str]:
+    """A detached container that exits with 3 on SIGTERM."""
+
+    def start(engine: Podman) -> None:
+        engine.check("run", "-d", "--name", "box", "--net=none", IMAGE, "sh", "-c", TRAP)
+        engine.wait_log("box", "up")
+
+    try:
+        podman.each(start)
+        yield "box"
+    finally:
+        podman.each(lambda engine: engine.call("rm", "-f", "-t", "0", "box").code)
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        (("echo", "hi"), 0),
+        (("sh", "-c", "echo out; echo err >&2; exit 7"), 7),
+        (("/nope",), 127),
+        (("nope",), 127),
+        (("/etc",), 126),
+        (("/etc/data",), 126),
+    ],
+)
+def test_run_and_its_exit_codes(podman: Differential[Podman], program: tuple[str, ...], code: int) -> None:
+    assert podman.same("run", "--rm", "--net=none", IMAGE, *program).code == code
+    assert podman.same("ps", "-aq").out == ""
+
+
+def test_wrong_options_exit_125(podman: Differential[Podman]) -> None:
+    assert podman.same("run", "--no-such-option", IMAGE).code == 125
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "expected"),
+    [
+        (("--memory=50m",), "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", "52428800\n"),
+        (("--cpus=0.5",), "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n"),
+        (("--pids-limit=33",), "cat /sys/fs/cgroup/pids/pids.max", "33\n"),
+        (("--cap-drop=ALL",), "grep CapEff /proc/self/status", "CapEff:\t0000000000000000\n"),
+        (("--read-only",), "touch /x; echo $?", "1\n"),
+        (("--tmpfs=/data:size=1m",), "grep -c ' /data tmpfs' /proc/mounts", "1\n"),
+        (("--user=guest", "--workdir=/tmp"), "id -u; pwd", "1000\n/tmp\n"),
+        (("--env=A=b", "--hostname=h"), "echo $A; hostname", "b\nh\n"),
+        (("--uidmap=0:100000:2000", "--gidmap=0:100000:2000"), "cut -c1-40 /proc/self/uid_map", None),
+        (("--init",), "cat /proc/1/cmdline | cut -c1-9", None),
+        (("--privileged",), "grep Seccomp: /proc/self/status", "Seccomp:\t0\n"),
+        (("--security-opt=no-new-privileges",), "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n"),
+        (("--sysctl=kernel.msgmax=9000",), "cat /proc/sys/kernel/msgmax", "9000\n"),
+        (
+            ("--ulimit=core=7:7", "--ulimit=nofile=99:99", "--ulimit=nproc=99:99"),
+            "grep core /proc/self/limits",
+            None,
+        ),
+        (("--shm-size=2m",), "grep -c ' /dev/shm .*size=2048k' /proc/mounts", "1\n"),
+        (("--device=/dev/null:/dev/mine",), "echo x > /dev/mine; echo $?", "0\n"),
+        (("--ipc=host", "--uts=host"), "hostname >/dev/null; echo $?", "0\n"),
+        (("--pid=host",), "test $$ -gt 1; echo $?", "0\n"),
+    ],
+)
+def test_run_options(
+    podman: Differential[Podman], options: tuple[str, ...], script: str, expected: str | None
+) -> None:
+    if not os.path.isdir("/sys/fs/cgroup/memory") and "/sys/fs/cgroup/" in script:
+        pytest.skip("reads the files of cgroup v1")
+    outcome = podman.same("run", "--rm", "--net=none", *options, IMAGE, "sh", "-c", script)
+    assert outcome.code == 0
+    assert expected is None or outcome.out == expected
+
+
+def test_volumes_and_seccomp_profiles(podman: Differential[Podman]) -> None:
+    sandbox = podman.engines["runc"].sandbox
+    folder = os.path.dirname(sandbox.write("shared/file", "from outside\n"))
+    profile = sandbox.write("seccomp.json", json.dumps(SECCOMP))
+    bound = podman.same("run", "--rm", "--net=none", "-v", f"{folder}:/data:ro", IMAGE, "cat", "/data/file")
+    assert bound.out == "from outside\n"
+    refused = podman.same(
+        "run", "--rm", "--net=none", f"--security-opt=seccomp={profile}", IMAGE, "mkdir", "/x"
+    )
+    assert (refused.code, "Operation not permitted" in refused.err) == (1, True)
+
+
+def test_exec(podman: Differential[Podman], running: str) -> None:
+    assert podman.same("exec", running, "sh", "-c", "echo hi; exit 5") == Outcome(5, "hi\n", "")
+    assert podman.same(
+        "exec", "-u", "guest", "-w", "/tmp", "-e", "A=b", running, "sh", "-c", "id -u; pwd; echo $A"
+    ).out
+    assert podman.same("exec", "-i", running, "cat", stdin="typed\n").out == "typed\n"
+    assert podman.same("exec", running, "/nope").code == 127
+    assert podman.same("exec", running, "/etc/data").code == 126
+    podman.each(lambda engine: engine.call("exec", "-d", running, "touch", "/tmp/done").code)
+    assert podman.same("exec", "-t", running, "tty").out.startswith("/dev/pts/")
+
+
+def test_terminals(podman: Differential[Podman], running: str) -> None:
+    def talk(engine: Podman) -> tuple[int, bool, int, bool]:
+        asked = ("run", f"--cgroup-parent={engine.sandbox.cgroup}", "--rm", "-it", "--net=none", IMAGE, "sh")
+        code, shown = engine.in_terminal(*asked, typed="tty; exit 4\n")
+        inside, more = engine.in_terminal("exec", "-it", running, "sh", typed="tty; exit 6\n")
+        return code, "/dev/" in shown, inside, "/dev/pts/" in more
+
+    assert podman.each(talk) == (4, True, 6, True)
+
+
+def test_stop_gives_the_exit_code_of_the_trap(podman: Differential[Podman], running: str) -> None:
+    podman.same("stop", running)
+    assert (
+        podman.each(lambda engine: engine.inspect("{{.State.Status}} {{.State.ExitCode}}", running))
+        == "exited 3"
+    )
+    assert podman.same("logs", running).out == "up\n"
+    podman.same("kill", running)
+    podman.same("exec", running, "true")
+
+
+def test_kill_pause_and_look(podman: Differential[Podman], running: str) -> None:
+    podman.same("pause", running)
+    assert podman.each(lambda engine: engine.inspect("{{.State.Status}}", running)) == "paused"
+    podman.same("exec", running, "true")
+    podman.same("unpause", running)
+    assert podman.each(lambda engine: "sh -c trap" in engine.check("top", running))
+    assert podman.each(lambda engine: "box" in engine.check("stats", "--no-stream", running))
+    assert podman.same("ps", "--format", "{{.Names}} {{.Image}}").out == f"box {IMAGE}\n"
+    podman.same("kill", "-s", "WINCH", running)
+    podman.same("kill", running)
+    assert podman.each(lambda engine: engine.check("wait", running)) == "137\n"
+
+
+def test_update(podman: Differential[Podman], running: str) -> None:
+    ours = podman.engines["pyruntime"].call("update", "--memory=60m", running)
+    if "not available in this version" in ours.err:
+        pytest.xfail("update is not available in this version")
+    assert ours.code == podman.engines["runc"].call("update", "--memory=60m", running).code == 0
+    podman.same("exec", running, "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def test_healthcheck_and_restart(podman: Differential[Podman]) -> None:
+    def scenario(engine: Podman) -> tuple[int, int, str]:
+        engine.check(
+            "run", "-d", "--name", "well", "--net=none", "--health-cmd=test -e /tmp/ok", "--health-interval=disable",
+            IMAGE, "sh", "-c", TRAP,
+        )  # fmt: skip
+        engine.wait_log("well", "up")
+        ill = engine.call("healthcheck", "run", "well").code
+        engine.check("exec", "well", "touch", "/tmp/ok")
+        well = engine.call("healthcheck", "run", "well").code
+        engine.check("restart", "-t", "1", "well")
+        status = engine.inspect("{{.State.Status}}", "well")
+        engine.check("rm", "-f", "-t", "0", "well")
+        return ill, well, status
+
+    assert podman.each(scenario) == (1, 0, "running")
+
+
+def test_pods_share_their_network(podman: Differential[Podman]) -> None:
+    def scenario(engine: Podman) -> tuple[bool, int]:
+        engine.check("pod", "create", "--name", "p", "--infra-image", IMAGE, "--infra-command", "sleep 100",
+                     "--net=none", f"--cgroup-parent={engine.sandbox.cgroup}")  # fmt: skip
+        try:
+            nets = [
+                engine.check("run", "--rm", "--pod", "p", IMAGE, "readlink", "/proc/self/ns/net")
+                for _ in "ab"
+            ]
+            return nets[0] == nets[1], engine.call("pod", "ps", "-q").code
+        finally:
+            engine.check("pod", "rm", "-f", "-t", "0", "p")
+
+    assert podman.each(scenario) == (True, 0)
+
+
+def test_daily_work(podman: Differential[Podman]) -> None:
+    """Two at once, attach, build, commit, tag, save, load, export, import, remove."""
+
+    def scenario(engine: Podman) -> list[str]:
+        directory = f"{engine.sandbox.directory}/{engine.runtime}"
+        engine.sandbox.write(
+            f"{engine.runtime}/build/Dockerfile",
+            f"FROM {IMAGE}\nRUN echo built > /made && id -u >> /made\nCMD cat /made\n",
+        )
+        seen = [engine.check("images", "--format", "{{.Repository}}:{{.Tag}}")]
+        for name in ("one", "two"):
+            engine.check("run", "-d", "--name", name, "--net=none", IMAGE, "sh", "-c", TRAP)
+        for name in ("one", "two"):
+            engine.check("exec", name, "sh", "-c", f"echo {name} > /tmp/name")
+        seen.append(engine.check("ps", "--sort=names", "--format", "{{.Names}}"))
+        engine.check("build", "--network=none", "--runtime", runtime_path(engine.runtime), "-t", "localhost/built:1",
+                     f"{directory}/build")  # fmt: skip
+        seen.append(engine.check("run", "--rm", "--net=none", "localhost/built:1"))
+        engine.check("commit", "one", "localhost/committed:1")
+        engine.check("tag", "localhost/committed:1", "localhost/tagged:1")
+        seen.append(engine.check("run", "--rm", "--net=none", "localhost/tagged:1", "cat", "/tmp/name"))
+        engine.check("save", "-o", f"{directory}/saved.tar", "localhost/tagged:1")
+        engine.check("export", "-o", f"{directory}/exported.tar", "two")
+        engine.check("rm", "-f", "-t", "0", "one", "two")
+        engine.check("rmi", "-f", "localhost/tagged:1", "localhost/committed:1", "localhost/built:1")
+        engine.check("load", "-i", f"{directory}/saved.tar")
+        engine.check("import", f"{directory}/exported.tar", "localhost/imported:1")
+        for name in ("tagged", "imported"):
+            seen.append(
+                engine.check("run", "--rm", "--net=none", f"localhost/{name}:1", "/bin/cat", "/tmp/name")
+            )
+            engine.check("rmi", f"localhost/{name}:1")
+        seen.append(engine.check("images", "--format", "{{.Repository}}:{{.Tag}}"))
+        return seen
+
+    boxes = f"{IMAGE}\n"
+    assert podman.each(scenario) == [boxes, "one\ntwo\n", "built\n0\n", "one\n", "one\n", "two\n", boxes]
