@@ -14,10 +14,21 @@ if TYPE_CHECKING:
 
 # A verb's module is imported when the verb is called for: mounting a bundle takes less time than the rest's imports.
 VERBS = {
+    "copy": "copying",
+    "gc": "collecting",
+    "history": "history",
+    "inspect": "inspecting",
+    "list": "listing",
+    "load": "loading",
+    "ls": "listing",
     "mount": "mounting",
+    "remove": "removing",
+    "save": "saving",
     "snapshots": "snapshots",
+    "tag": "tagging",
     "unmount": "unmounting",
     "unpack": "unpack",
+    "verify": "verifying",
 }
 
 

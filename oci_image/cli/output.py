@@ -14,12 +14,17 @@ class Output:
         self._as_json = as_json
         self._quiet = quiet
 
-    def result(self, text: str, value: dict[str, Any]) -> None:
+    def result(self, text: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """The verb's result, as a sentence and as data."""
         if self._as_json:
             sys.stdout.write(json.dumps(value) + "\n")
         elif not self._quiet:
             sys.stdout.write(text + "\n")
+
+    def raw(self, data: bytes) -> None:
+        """A document's own bytes, with nothing added."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
     def warn(self, text: str) -> None:
         """Something was done differently than asked."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor
 from oci_image.model.document import parse_document
+from oci_image.model.registry_reference import same_name
 from oci_image.store.blob_writer import PARTIAL, BlobWriter
 from oci_image.store.layout import REF_NAME, Layout
 from oci_image.store.reachable import reachable_digests
@@ -38,6 +39,17 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 Entry = dict[str, Any]
 _UNFINISHED = (".index.json-", ".oci-layout-")  # what a kill in `_replace` leaves
+
+
+def default_store_path() -> str:
+    """$OCI_IMAGE_STORE, or the place for this user."""
+    named = os.environ.get("OCI_IMAGE_STORE")
+    if named:
+        return named
+    if os.geteuid() == 0:
+        return "/var/lib/oci-image/store"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.path.join(data, "oci-image", "store")
 
 
 def create_layout(path: str, *, exist_ok: bool = True) -> None:
@@ -117,6 +129,28 @@ class Store(Layout):
         self.index()  # refuses what is malformed
         value = parse_document(self._read("index.json"), where=os.path.join(self.path, "index.json"))
         return list(value.get("manifests") or [])
+
+    def find(self, name: str) -> Descriptor:
+        """The entry that `name` means: a name, the same without what Docker fills in, or a digest's begin.
+
+        Raises: ImageError if there is none, or several.
+        """
+        entries = self.index().manifests
+        digits = name.removeprefix("sha256:").rpartition("@sha256:")[2]
+        by_digest = [
+            entry for entry in entries if len(digits) >= 6 and entry.digest.encoded.startswith(digits)
+        ]
+        found = [entry for entry in entries if entry.annotations.get(REF_NAME) == name]
+        found = found or [entry for entry in entries if same_name(entry.annotations.get(REF_NAME, ""), name)]
+        found = found or by_digest
+        if not found:
+            raise ImageError(
+                f"no such image: {name}", where=self.path, hint="oci-image list shows the images there are"
+            )
+        if len({entry.digest for entry in found}) > 1:
+            choices = ", ".join(str(entry.digest) for entry in found)
+            raise ImageError(f"image {name!r} is ambiguous", where=self.path, hint=f"choose: {choices}")
+        return found[0]
 
     def change_index(self, change: Callable[[list[Entry]], list[Entry]]) -> None:
         """Replace the list of index.json by what `change` makes of it, while nobody else can."""

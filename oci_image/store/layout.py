@@ -108,7 +108,7 @@ class Layout:
 
         The last descriptor is the manifest's; those before it are the nested indexes on the way.
         """
-        chain = [self._entry_of(reference)]
+        chain = [self.entry_of(reference)]
         while essence(chain[-1].media_type) in INDEXES:
             chain.append(self._choose(chain[-1], platform, len(chain), [0]))
         if essence(chain[-1].media_type) not in MANIFESTS:
@@ -118,7 +118,8 @@ class Layout:
             )
         return tuple(chain)
 
-    def _entry_of(self, reference: Reference) -> Descriptor:
+    def entry_of(self, reference: Reference) -> Descriptor:
+        """The descriptor in index.json that `reference` means; ImageError if there is none or are several."""
         entries = self.index().manifests
         if reference.digest:
             for entry in entries:

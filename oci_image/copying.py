@@ -1,0 +1,218 @@
+"""Copying images between places: bytes and digests stay what they are unless another format is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oci_image.errors import ImageError
+from oci_image.model.content import children_of
+from oci_image.model.descriptor import Descriptor
+from oci_image.model.digest import Digest
+from oci_image.model.document import parse_document
+from oci_image.model.media_types import INDEXES, MANIFESTS, converted_type, essence
+from oci_image.model.platform import Platform, host_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from oci_image.transports.interface import Destination, Source
+
+_MAX_DEPTH = 8
+_MAX_NODES = 10_000
+_NO_PROGRESS: Callable[[Descriptor, int], None] = lambda _descriptor, _count: None  # noqa: E731
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How to copy.
+
+    Of an index the one image for `platform` is copied, or with `every_platform` the index and all of it.
+    `form` "oci" or "docker" converts the documents, which changes their digests.  `progress` is called by
+    several threads with the number of bytes of a blob that have arrived since the last call.
+    """
+
+    platform: Platform | None = None  # None: this machine's
+    every_platform: bool = False
+    form: str = ""
+    referrers: bool = False
+    jobs: int = 6
+    progress: Callable[[Descriptor, int], None] = field(default=_NO_PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """The descriptor of what got the name, and how much was moved and how much was there already."""
+
+    root: Descriptor
+    copied: int
+    present: int
+    size: int
+
+
+@dataclass
+class _Work:
+    """Documents with everything below them before them, and the blobs they need, each once."""
+
+    documents: list[tuple[Descriptor, bytes]] = field(default_factory=list)
+    blobs: dict[str, Descriptor] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+
+def copy_image(source: Source, destination: Destination, options: CopyOptions | None = None) -> CopyResult:
+    """Copy the image of `source` into `destination` and give it its name there (`commit` is the caller's).
+
+    Raises: ImageError, IntegrityError, RegistryError; the destination then has no new name.
+    """
+    options = options or CopyOptions()
+    root, data = source.root()
+    if not options.every_platform:
+        root, data = choose_platform(source, root, data, options.platform or host_platform())
+    work = _Work()
+    root, data = _plan(source, root, data, options, work, 0)
+    work.documents.pop()  # the root itself goes last
+    copied, size = _copy_blobs(source, destination, list(work.blobs.values()), options)
+    for descriptor, document in work.documents:
+        destination.put_document(descriptor, document)
+    destination.put_root(root, data)
+    if options.referrers and not options.form:
+        for digest in [descriptor.digest for descriptor, _ in work.documents] + [root.digest]:
+            _copy_referrers(source, destination, digest, options, 0)
+    return CopyResult(root, copied, len(work.blobs) - copied, size)
+
+
+def choose_platform(
+    source: Source, root: Descriptor, data: bytes, platform: Platform
+) -> tuple[Descriptor, bytes]:
+    """Descend from an index to the manifest that suits `platform` best; the first where several do."""
+    for _ in range(_MAX_DEPTH):
+        if essence(root.media_type) not in INDEXES:
+            return root, data
+        entries = children_of(data, root)
+        known = [entry for entry in entries if essence(entry.media_type) in INDEXES | MANIFESTS]
+        ranks = [entry.platform.suits(platform) if entry.platform else 1 for entry in known]
+        if not any(ranks):
+            there = ", ".join(sorted({str(entry.platform) for entry in known if entry.platform}))
+            raise ImageError(
+                f"image has no manifest for platform {platform}",
+                where=str(root.digest),
+                hint=f"platforms: {there or 'none named'}",
+            )
+        root = known[ranks.index(max(ranks))]
+        data = source.document(root)
+    raise ImageError(f"indexes are nested deeper than {_MAX_DEPTH}", where=str(root.digest))
+
+
+def _plan(
+    source: Source, descriptor: Descriptor, data: bytes, options: CopyOptions, work: _Work, depth: int
+) -> tuple[Descriptor, bytes]:
+    """Note what has to be copied for a document; the document as it will be at the destination."""
+    if depth > _MAX_DEPTH:
+        raise ImageError(f"indexes are nested deeper than {_MAX_DEPTH}", where=str(descriptor.digest))
+    children = children_of(data, descriptor)
+    work.seen.update(str(child.digest) for child in children)
+    if len(work.seen) > _MAX_NODES:
+        raise ImageError(f"image consists of more than {_MAX_NODES} parts", where=str(descriptor.digest))
+    changed: dict[str, Descriptor] = {}
+    for child in children:
+        if essence(descriptor.media_type) not in INDEXES:
+            if not child.urls or "foreign" not in child.media_type.replace("nondistributable", "foreign"):
+                work.blobs.setdefault(str(child.digest), child)
+        elif essence(child.media_type) in INDEXES | MANIFESTS:
+            made, _ = _plan(source, child, source.document(child), options, work, depth + 1)
+            changed[str(child.digest)] = made
+        else:
+            work.blobs.setdefault(str(child.digest), child)
+    if options.form:
+        descriptor, data = convert_document(descriptor, data, options.form, changed)
+    work.documents.append((descriptor, data))
+    return descriptor, data
+
+
+def convert_document(
+    descriptor: Descriptor, data: bytes, form: str, changed: dict[str, Descriptor]
+) -> tuple[Descriptor, bytes]:
+    """A manifest or index in the other of the two forms; entries in `changed` point to new documents.
+
+    A document that is in that form already keeps its bytes.  Docker's form has no annotations.
+    """
+    document = parse_document(data, where=str(descriptor.digest))
+    kind = converted_type(essence(descriptor.media_type), form)
+    moved = any(str(new.digest) != old for old, new in changed.items())
+    if kind == essence(descriptor.media_type) and not moved:
+        return descriptor, data
+    document["mediaType"] = kind
+    if form == "docker":
+        for name in ("annotations", "artifactType", "subject"):
+            document.pop(name, None)
+    if "config" in document:
+        document["config"] = _converted(document["config"], form)
+    for name in ("layers", "manifests"):
+        if name in document:
+            document[name] = [
+                _moved(entry, changed) if name == "manifests" else _converted(entry, form)
+                for entry in document[name]
+            ]
+    made = json.dumps(document, indent=3).encode()
+    digest = Digest("sha256", hashlib.sha256(made).hexdigest())
+    return Descriptor(kind, digest, len(made), descriptor.platform), made
+
+
+def _converted(entry: dict[str, Any], form: str) -> dict[str, Any]:
+    made = {**entry, "mediaType": converted_type(essence(entry["mediaType"]), form)}
+    if form == "docker":
+        made.pop("annotations", None)
+    return made
+
+
+def _moved(entry: dict[str, Any], changed: dict[str, Descriptor]) -> dict[str, Any]:
+    new = changed.get(entry["digest"])
+    return {**entry, **new.to_json()} if new else entry
+
+
+def _copy_blobs(
+    source: Source, destination: Destination, blobs: list[Descriptor], options: CopyOptions
+) -> tuple[int, int]:
+    """Copy what is not there, biggest first, several at a time; number and bytes."""
+
+    def copy(descriptor: Descriptor) -> int:
+        if destination.has_blob(descriptor):
+            options.progress(descriptor, descriptor.size)
+            return -1
+
+        def pieces(offset: int) -> Iterator[bytes]:
+            options.progress(descriptor, offset)
+            for piece in source.blob(descriptor, offset):
+                options.progress(descriptor, len(piece))
+                yield piece
+
+        destination.put_blob(descriptor, pieces)
+        return descriptor.size
+
+    blobs.sort(key=lambda descriptor: -descriptor.size)
+    pool = ThreadPoolExecutor(max_workers=max(1, options.jobs))
+    try:
+        done = list(pool.map(copy, blobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    moved = [size for size in done if size >= 0]
+    return len(moved), sum(moved)
+
+
+def _copy_referrers(
+    source: Source, destination: Destination, subject: Digest, options: CopyOptions, depth: int
+) -> None:
+    """Copy what refers to `subject`, and what refers to that."""
+    if depth > _MAX_DEPTH:
+        return
+    for descriptor in source.referrers(subject):
+        work = _Work()
+        _plan(source, descriptor, source.document(descriptor), options, work, 0)
+        _copy_blobs(source, destination, list(work.blobs.values()), options)
+        for below, document in work.documents[:-1]:
+            destination.put_document(below, document)
+        destination.put_referrer(descriptor, work.documents[-1][1], subject)
+        _copy_referrers(source, destination, descriptor.digest, options, depth + 1)

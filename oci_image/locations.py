@@ -1,0 +1,76 @@
+"""Images by transport and place, as the command line writes them: `oci:DIR:NAME`, `docker://HOST/PATH:TAG`.
+
+A text without a transport is the name of an image of the store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.model.digest import parse_digest
+from oci_image.model.reference import Reference
+from oci_image.store.content import default_store_path
+from oci_image.transports.archive_destination import ArchiveDestination
+from oci_image.transports.archive_source import ArchiveSource
+from oci_image.transports.directory import DirectoryDestination, DirectorySource
+from oci_image.transports.layout import LayoutDestination, LayoutSource
+from pyruntime.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from oci_image.transports.interface import Destination, Source
+
+TRANSPORTS = ("docker://", "oci-archive:", "docker-archive:", "oci:", "dir:")
+
+
+def split_location(text: str) -> tuple[str, str, str]:
+    """Transport ("" for the store), place and name; UsageError for a place that is empty."""
+    for transport in TRANSPORTS:
+        if text.startswith(transport):
+            rest = text[len(transport) :]
+            if transport in ("docker://", "dir:"):
+                place, name = rest, ""
+            elif "@" in rest and ":" in rest.rpartition("@")[2]:
+                place, _, name = rest.rpartition("@")
+                name = "@" + name
+            else:
+                place, _, name = rest.partition(":")
+            if not place:
+                raise UsageError(f"{text!r} names no place", hint=f"write {transport}PLACE[:NAME]")
+            return transport, place, name
+    if not text:
+        raise UsageError("image has no name")
+    return "", text, ""
+
+
+def _reference(name: str) -> Reference:
+    return Reference(digest=parse_digest(name[1:])) if name.startswith("@") else Reference(tag=name)
+
+
+def open_source(text: str, *, store: str = "") -> Source:
+    """The image that `text` names, to copy from.  Raises: UsageError, ImageError."""
+    transport, place, name = split_location(text)
+    if transport == "":
+        return LayoutSource(store or default_store_path(), place)
+    if transport == "oci:":
+        return LayoutSource(place, _reference(name))
+    if transport == "dir:":
+        return DirectorySource(place)
+    if transport == "docker://":
+        raise UsageError(f"{text}: registries cannot be reached yet")
+    return ArchiveSource(place, _reference(name))
+
+
+def open_destination(text: str, *, store: str = "") -> Destination:
+    """The place that `text` names, to copy to.  Raises: UsageError, ImageError."""
+    transport, place, name = split_location(text)
+    if name.startswith("@"):
+        raise UsageError(f"{text!r}: an image cannot be given a digest as its name")
+    if transport == "":
+        return LayoutDestination(store or default_store_path(), place)
+    if transport == "oci:":
+        return LayoutDestination(place, name)
+    if transport == "dir:":
+        return DirectoryDestination(place)
+    if transport == "docker://":
+        raise UsageError(f"{text}: registries cannot be reached yet")
+    return ArchiveDestination(place, name, docker=transport == "docker-archive:")

@@ -1,0 +1,137 @@
+"""Members of a tar archive, read at their places in the file; nothing is ever extracted."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import posixpath
+import shutil
+import tarfile
+import tempfile
+from typing import IO, TYPE_CHECKING, cast
+
+from oci_image.errors import ImageError
+from oci_image.model.document import MAX_DOCUMENT_BYTES
+from oci_image.transports.interface import PIECE
+from pyruntime.base.errors import errno_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MAX_MEMBERS = 100_000
+_MAX_LINKS = 20
+
+
+class ArchiveMembers:
+    """Names and places of the regular files in an archive, which may be compressed as a whole."""
+
+    def __init__(self, path: str) -> None:
+        """Open and index the archive; ImageError if it cannot be read or is no tar."""
+        self.path = path
+        try:
+            self._file = _plain(open(path, "rb"))  # noqa: SIM115 - lives as long as the object
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            what = errno_text(number) if number else str(error)
+            raise ImageError(f"cannot open archive: {what}", where=path) from None
+        self._places: dict[str, tuple[int, int]] = {}
+        self._links: dict[str, str] = {}
+        try:
+            self._index()
+        except (tarfile.TarError, OSError, EOFError) as error:
+            self.close()
+            raise ImageError(f"not a tar archive: {error}", where=path) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _index(self) -> None:
+        with tarfile.open(fileobj=self._file, mode="r:") as archive:
+            for count, member in enumerate(archive):
+                if count >= _MAX_MEMBERS:
+                    raise ImageError(f"archive has more than {_MAX_MEMBERS} members", where=self.path)
+                name = posixpath.normpath("/" + member.name)
+                if member.isreg():
+                    self._places[name] = (member.offset_data, member.size)
+                    self._links.pop(name, None)
+                elif member.issym():
+                    self._links[name] = posixpath.normpath(
+                        posixpath.join(posixpath.dirname(name), member.linkname)
+                    )
+                elif member.islnk():
+                    self._links[name] = posixpath.normpath("/" + member.linkname)
+        self._end = os.fstat(self._file.fileno()).st_size
+
+    def names(self) -> list[str]:
+        """The names of all regular files, without a leading slash."""
+        return [name[1:] for name in self._places]
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Offset and size of a member; links inside of the archive are followed.
+
+        Raises: ImageError if there is none, or it ends after the archive.
+        """
+        found = posixpath.normpath("/" + name)
+        for _ in range(_MAX_LINKS):
+            if found in self._places:
+                offset, size = self._places[found]
+                if offset + size > self._end:
+                    raise ImageError(f"archive ends within {name}", where=self.path)
+                return offset, size
+            if found not in self._links:
+                break
+            found = self._links[found]
+        raise ImageError(f"archive has no {name}", where=self.path)
+
+    def read(self, name: str) -> bytes:
+        """A small member, whole."""
+        offset, size = self.place(name)
+        if size > MAX_DOCUMENT_BYTES:
+            raise ImageError(f"{name} is larger than {MAX_DOCUMENT_BYTES} bytes", where=self.path)
+        return os.pread(self._file.fileno(), size, offset)
+
+    def pieces(self, offset: int, size: int) -> Iterator[bytes]:
+        """The bytes of a place, piece by piece."""
+        while size:
+            data = os.pread(self._file.fileno(), min(size, PIECE), offset)
+            if not data:
+                return
+            offset += len(data)
+            size -= len(data)
+            yield data
+
+    def close(self) -> None:
+        """Give the file back; may be called twice."""
+        self._file.close()
+
+
+def _plain(file: IO[bytes]) -> IO[bytes]:
+    """The file itself, or its decompressed content in a file without a name."""
+    start = file.read(6)
+    file.seek(0)
+    openers = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ\0": lzma.open,
+        b"\x28\xb5\x2f\xfd": _open_zstd,
+    }
+    for magic, opener in openers.items():
+        if start.startswith(magic):
+            plain = tempfile.TemporaryFile(dir=os.path.dirname(os.path.abspath(file.name)))  # noqa: SIM115
+            try:
+                with file, cast("Callable[[IO[bytes]], IO[bytes]]", opener)(file) as reader:
+                    shutil.copyfileobj(reader, plain, PIECE)
+            except BaseException:
+                plain.close()
+                raise
+            plain.seek(0)
+            return cast("IO[bytes]", plain)
+    return file
+
+
+def _open_zstd(file: IO[bytes]) -> IO[bytes]:
+    import zstandard
+
+    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))

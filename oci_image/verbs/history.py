@@ -1,0 +1,53 @@
+"""oci-image history: the steps an image was made in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from oci_image.inspecting import read_history, read_image
+from oci_image.locations import open_source
+from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import PLACES, add_platform, add_store, readable_size
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "show how an image was made"
+DESCRIPTION = f"""\
+Show the steps an image was made in, newest first, with the sizes of the layers as they are stored.
+Places: {PLACES}."""
+EXAMPLES = """\
+examples:
+  oci-image history alpine
+  oci-image history --no-trunc oci:layout:app
+  oci-image history --json docker-archive:saved.tar"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    add_store(parser)
+    add_platform(parser)
+    parser.add_argument("--no-trunc", action="store_true", help="show whole commands")
+    parser.add_argument("image", metavar="IMAGE", help="which image")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    source = open_source(arguments.image, store=arguments.store)
+    try:
+        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
+    finally:
+        source.close()
+    steps = read_history(image)[::-1]
+    lines = [f"{'CREATED':<20} {'SIZE':>9}  CREATED BY"]
+    for step in steps:
+        command = " ".join(step.created_by.split()) or step.comment
+        shown = command if arguments.no_trunc or len(command) <= 70 else command[:69] + "…"
+        lines.append(
+            f"{step.created[:19] or '<missing>':<20} {readable_size(step.size):>9}  {shown}".rstrip()
+        )
+    output.result("\n".join(lines), [asdict(step) for step in steps])
+    return 0

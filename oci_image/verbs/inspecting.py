@@ -1,0 +1,73 @@
+"""oci-image inspect: an image's documents, as they are or in short."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from oci_image.inspecting import describe_image, read_image
+from oci_image.locations import open_source
+from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import PLACES, add_platform, add_store
+from pyruntime.base.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "show an image's manifest, config or summary"
+DESCRIPTION = f"""\
+Show a summary of an image with the keys of skopeo, or with --raw the manifest or index, or with
+--config the config; --config --raw prints the config's own bytes.
+Places: {PLACES}."""
+EXAMPLES = """\
+examples:
+  oci-image inspect alpine
+  oci-image inspect --raw oci:layout:app
+  oci-image inspect --config --platform linux/arm64 oci:layout:app
+  oci-image inspect --format '{Digest} {Architecture}' docker-archive:saved.tar"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    add_store(parser)
+    add_platform(parser)
+    parser.add_argument("--raw", action="store_true", help="print the exact bytes of the manifest or index")
+    parser.add_argument("--config", action="store_true", help="print the config")
+    parser.add_argument(
+        "--format", default="", metavar="TEXT", help="text with {Key} for keys of the summary"
+    )
+    parser.add_argument("image", metavar="IMAGE", help="which image")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    source = open_source(arguments.image, store=arguments.store)
+    try:
+        if arguments.raw and not arguments.config:
+            output.raw(source.root()[1])
+            return 0
+        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
+    finally:
+        source.close()
+    if arguments.config and arguments.raw:
+        output.raw(image.config_bytes)
+        return 0
+    value = image.config if arguments.config else describe_image(image, arguments.image)
+    if arguments.format:
+        try:
+            sys.stdout.write(
+                arguments.format.format_map({key: _text(item) for key, item in value.items()}) + "\n"
+            )
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
+            known = ", ".join(value)
+            raise UsageError(f"format refers to {error}, which is not there", hint=f"keys: {known}") from None
+        return 0
+    output.result(json.dumps(value, indent=4), value)
+    return 0
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

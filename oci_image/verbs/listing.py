@@ -1,0 +1,44 @@
+"""oci-image list: the images of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.store.content import Store, default_store_path
+from oci_image.store.summary import list_images
+from oci_image.verbs.options import add_store, readable_size
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "list the images of a store"
+DESCRIPTION = "List the images of a store: name, digest, when it was made, and the bytes of its blobs."
+EXAMPLES = """\
+examples:
+  oci-image list
+  oci-image list --store ./layout --json
+  oci-image list --digests"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    add_store(parser)
+    parser.add_argument("--digests", action="store_true", help="show whole digests")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    with Store.open(arguments.store or default_store_path(), create=not arguments.store) as store:
+        images = list_images(store)
+    rows = [("NAME", "DIGEST", "CREATED", "SIZE")]
+    for image in images:
+        digest = image.digest if arguments.digests else image.digest.partition(":")[2][:12]
+        rows.append((image.name or "<none>", digest, image.created[:19] or "-", readable_size(image.size)))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    output.result("\n".join(lines), [image.to_json() for image in images])
+    return 0

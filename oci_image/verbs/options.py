@@ -1,0 +1,36 @@
+"""Options that several verbs have, and numbers as people read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+PLACES = "NAME of the store, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR, docker://REFERENCE"
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """--store."""
+    parser.add_argument(
+        "--store",
+        default="",
+        metavar="DIRECTORY",
+        help="the store, an image layout (default: $OCI_IMAGE_STORE or the user's own)",
+    )
+
+
+def add_platform(parser: argparse.ArgumentParser) -> None:
+    """--platform."""
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
+    )
+
+
+def readable_size(size: int) -> str:
+    """A number of bytes with a decimal unit, as Docker shows it."""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.4g} {units[0]}"
