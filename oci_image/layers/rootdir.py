@@ -83,7 +83,9 @@ def split_name(name: bytes, *, what: str = "name", depth: int = 1000, component:
 
     "..", zero bytes and components that no file system takes are refused.
     """
-    parts = [part for part in name.split(b"/") if part and part != b"."]
+    parts = name.split(b"/")
+    if not all(parts) or b"." in parts:
+        parts = [part for part in parts if part and part != b"."]
     if b".." in parts:
         raise ImageError(f"{what} {show(name)} has a '..'")
     if b"\0" in name:

@@ -20,7 +20,6 @@ import sys
 import tarfile
 import tempfile
 import time
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
