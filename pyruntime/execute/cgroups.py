@@ -26,9 +26,9 @@ def make_cgroups(plan: CgroupPlan) -> None:
     """
     for operation in plan.make:
         try:
-            existed = _carry_out(operation)
+            existed = carry_out(operation)
         except OSError as error:
-            raise _failure(operation, error) from None
+            raise failure_of(operation, error) from None
         if existed and isinstance(operation, MakeCgroup):
             _require_unused(operation)
 
@@ -41,12 +41,13 @@ def apply_limits(plan: CgroupPlan) -> None:
     """
     for operation in plan.limits:
         try:
-            _carry_out(operation)
+            carry_out(operation)
         except OSError as error:
-            raise _failure(operation, error) from None
+            raise failure_of(operation, error) from None
 
 
-def _carry_out(operation: CgroupOperation) -> bool:
+def carry_out(operation: CgroupOperation) -> bool:
+    """One step, as the kernel answers (OSError); True if a cgroup to be made was there already."""
     if isinstance(operation, WriteCgroupFile):
         _write_file(operation)
     elif isinstance(operation, MakeCgroup):
@@ -58,7 +59,8 @@ def _carry_out(operation: CgroupOperation) -> bool:
     return False
 
 
-def _failure(operation: CgroupOperation, error: OSError) -> StepError:
+def failure_of(operation: CgroupOperation, error: OSError) -> StepError:
+    """What the kernel refused, with the config entry and what to do."""
     number = error.errno or 0
     text = f"{operation.describe()}: {errno_text(number)}"
     hint = ""

@@ -15,6 +15,16 @@ def mounts_on(directory: str) -> int:
         return sum(unescape(line.split(" ")[4]) == real for line in lines)
 
 
+def mount_point_of(kind: str) -> str:
+    """Where a file system of this kind is mounted, or "" if it is nowhere."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            if after.split(" ", 1)[0] == kind:
+                return unescape(before.split(" ")[4])
+    return ""
+
+
 def unmount_to(directory: str, count: int) -> None:
     """Unmount what is on a directory, with all below it, until only so many mounts are left there.
 

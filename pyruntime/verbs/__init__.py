@@ -46,6 +46,6 @@ SUMMARIES: dict[str, str] = {
     "spec": "write a config.json to begin with",
     "start": "run the user's process of a created container",
     "state": "print the state of a container, as JSON",
-    "update": "change a container's resource limits (not available yet)",
+    "update": "change a container's resource limits",
     "validate": "list every fault of a bundle at once",
 }

@@ -58,6 +58,7 @@ def check(words: tuple[str, ...]) -> None:
         ("pause", "x"),
         ("resume", "x"),
         ("ps", "--format", "json", "x"),
+        ("update", "--pids-limit", "5", "x"),
     ],
 )
 def test_a_simple_verb_stays_within_the_budget(tmp_path: Path, words: tuple[str, ...]) -> None:

@@ -71,7 +71,7 @@ def plan_cgroup(
         return CgroupPlan(optional=True)
     places = _Places(config, layout, container_id)
     target = CgroupTarget(layout.mode == "v2", places.directories)
-    limits = [operation for _, planner in _LIMITS for operation in planner(resources, target)]
+    limits = plan_limits(resources, target)
     rules = device_rules(config, resources)
     if "devices" in places.directories and not rootless:
         limits += plan_devices_v1(rules, places.directories["devices"])
@@ -84,6 +84,15 @@ def plan_cgroup(
         device_program=device_program(rules) if layout.mode == "v2" and not rootless else b"",
         paths=places.directories,
     )
+
+
+def plan_limits(resources: Resources, target: "CgroupTarget") -> list[CgroupOperation]:
+    """The writes for all limits but the device policy.
+
+    Raises:
+        SpecError: a limit needs a controller that is not mounted, or makes no sense.
+    """
+    return [operation for _, planner in _LIMITS for operation in planner(resources, target)]
 
 
 class _Places:
