@@ -9,6 +9,7 @@ from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
     check_console,
     listen_descriptors,
+    pidfd_connection,
     require_descriptors,
     step_observer,
 )
@@ -31,6 +32,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         from pyruntime.execute.terminal import connect_console_socket
 
         create = create.replace(console_fd=connect_console_socket(path))
+    create = create.replace(pidfd_fd=pidfd_connection(arguments))
     try:
         create_container(Store(options.root), prepared, create, step_observer(options, prepared.plan))
     finally:

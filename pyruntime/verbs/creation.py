@@ -44,7 +44,8 @@ _NEW_MOUNT = 0x20000
 class CreateOptions(Record):
     """What `create` and `run` may be told.
 
-    `console_fd`: a connected socket that gets the pty's master.  `preserve_fds`: how many descriptors after 2 (and
+    `console_fd`: a connected socket that gets the pty's master.  `pidfd_fd`: one that gets a pidfd of the init, and is
+    closed then.  `preserve_fds`: how many descriptors after 2 (and
     after those of LISTEN_FDS) the container keeps.  `observe`: told of each finished step and its nanoseconds.
     """
 
@@ -53,6 +54,7 @@ class CreateOptions(Record):
     no_new_keyring: bool = False
     cgroup_manager: str = "cgroupfs"
     console_fd: int = -1
+    pidfd_fd: int = -1
     listen_fds: int = 0
     preserve_fds: int = 0
     pid_file: str = ""
@@ -214,6 +216,10 @@ class _Creation:
             if listener is not None:
                 listener.close_theirs()
         self._launch(session, listener)
+        if options.pidfd_fd >= 0:
+            from pyruntime.execute.pidfd_socket import INIT, send_pidfd
+
+            send_pidfd(options.pidfd_fd, self.state.pid, INIT)
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
         return self.state

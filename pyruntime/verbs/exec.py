@@ -11,7 +11,6 @@ from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.facts import read_host_facts
 from pyruntime.host.process import open_process
-from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.launch import plan_exec
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.config import Capabilities, Config, Process, User
@@ -22,7 +21,14 @@ from pyruntime.store.status import PAUSED, RUNNING, STOPPED, hook_document, stat
 from pyruntime.store.store import Store
 from pyruntime.verbs.creation import executor_operations, listener_for, write_pid_file
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
-from pyruntime.verbs.launching import check_console, listen_descriptors, require_descriptors, step_observer
+from pyruntime.verbs.launching import (
+    check_console,
+    listen_descriptors,
+    pidfd_connection,
+    require_descriptors,
+    step_observer,
+)
+from pyruntime.verbs.sub_cgroup import exec_cgroup
 
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
@@ -33,7 +39,10 @@ OPTIONS = (
         help="send the terminal's master over this socket",
     ),
     Option(
-        names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True
+        names=("pidfd-socket",),
+        value=True,
+        metavar="PATH",
+        help="send a pidfd of the process over this socket",
     ),
     Option(names=("cwd",), value=True, metavar="DIR", help="working directory in the container"),
     Option(names=("env", "e"), value=True, metavar="NAME=VALUE", help="add to the environment", repeat=True),
@@ -64,10 +73,9 @@ OPTIONS = (
     Option(
         names=("cgroup",),
         value=True,
-        metavar="PATH",
-        help="not available in this version",
+        metavar="[CONTROLLER:]PATH",
+        help="enter this cgroup below the container's",
         repeat=True,
-        hidden=True,
     ),
     Option(names=("ignore-paused",), help="do not refuse a paused container"),
 )
@@ -84,8 +92,6 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         raise StateError(
             "cannot exec in a paused container (use --ignore-paused to override)", where=container_id
         )
-    if arguments.all("cgroup"):
-        raise UsageError("--cgroup is not available in this version", hint="leave it out")
     config = decode_config(config_text)
     process = _process(arguments, config)
     check_rules(config.replace(process=process))
@@ -164,6 +170,7 @@ class _Execution:
         self.config = config
         self.process = process
         self.detached = arguments.flag("detach")
+        self.cgroup = exec_cgroup(state, arguments.all("cgroup"))
 
     def carry_out(self) -> int:
         path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)
@@ -193,6 +200,7 @@ class _Execution:
         state, arguments = self.state, self.arguments
         listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
         require_descriptors(3, listening + preserved)
+        pidfd_socket = pidfd_connection(arguments)
         first = 3 + listening + preserved
         base = descriptor_base(first)
         try:
@@ -207,9 +215,7 @@ class _Execution:
             listener_fd=base + places.LISTENER_FD,
         )
         facts = read_host_facts()
-        plan = plan_exec(
-            self.config, self.process, state.id, state.namespaces, facts, _cgroup(state), options
-        )
+        plan = plan_exec(self.config, self.process, state.id, state.namespaces, facts, self.cgroup, options)
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
@@ -228,17 +234,12 @@ class _Execution:
         os.close(pidfd)
         if listener is not None:
             listener.close_theirs()
+        if pidfd_socket >= 0:
+            from pyruntime.execute.pidfd_socket import EXEC, send_pidfd
+
+            # Before it is executed: afterwards it may have ended, and been reaped by nobody but us.
+            steps.ready = lambda pid: send_pidfd(pidfd_socket, pid, EXEC)
         pid = launch(session, plan, steps, user_id=facts.user_id)
         if arguments.get("pid-file"):
             write_pid_file(arguments.get("pid-file"), pid)
         return pid
-
-
-def _cgroup(state: ContainerState) -> CgroupPlan:
-    """Into the container's cgroups, without making any."""
-    return CgroupPlan(
-        join_files=tuple(
-            dict.fromkeys(f"{path}/tasks" for controller, path in state.cgroup_paths.items() if controller)
-        ),
-        clone_directory=state.cgroup_paths.get("", ""),
-    )

@@ -24,7 +24,10 @@ LAUNCH_OPTIONS = (
         help="send the terminal's master over this socket",
     ),
     Option(
-        names=("pidfd-socket",), value=True, metavar="PATH", help="not available in this version", hidden=True
+        names=("pidfd-socket",),
+        value=True,
+        metavar="PATH",
+        help="send a pidfd of the process over this socket",
     ),
     Option(
         names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
@@ -71,8 +74,6 @@ def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> st
         UsageError: terminal, socket and detaching do not fit together.
     """
     path = arguments.get("console-socket")
-    if arguments.get("pidfd-socket"):
-        raise UsageError("--pidfd-socket is not available in this version", hint="use --pid-file")
     if terminal and detached and not path:
         hint = "name one with --console-socket, or set process.terminal to false"
         raise UsageError(
@@ -82,6 +83,20 @@ def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> st
         hint = "leave --console-socket out, or set process.terminal to true and detach"
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty", hint=hint)
     return path
+
+
+def pidfd_connection(arguments: Arguments) -> int:
+    """A descriptor of the socket that wants the pidfd, or -1.
+
+    Raises:
+        HostError: nobody listens there.
+    """
+    path = arguments.get("pidfd-socket")
+    if not path:
+        return -1
+    from pyruntime.execute.pidfd_socket import connect_pidfd_socket
+
+    return connect_pidfd_socket(path)
 
 
 def step_observer(options: GlobalOptions, plan: LaunchPlan) -> "Callable[[int, int], None] | None":

@@ -9,7 +9,7 @@ from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import create_container, prepare
 from pyruntime.verbs.delete import delete_container, delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
-from pyruntime.verbs.launching import LAUNCH_OPTIONS, check_console, step_observer
+from pyruntime.verbs.launching import LAUNCH_OPTIONS, check_console, pidfd_connection, step_observer
 from pyruntime.verbs.start import start_container
 
 USAGE = "[options] <container-id>"
@@ -41,7 +41,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 
         ours, theirs = (-1, connect_console_socket(path)) if path else console_pair()
     observe = step_observer(options, prepared.plan)
-    create = create.replace(console_fd=theirs)
+    create = create.replace(console_fd=theirs, pidfd_fd=pidfd_connection(arguments))
     if detached:
         _start_or_delete(store, create_container(store, prepared, create, observe))
         return 0
