@@ -5,6 +5,7 @@ Source: config-linux.md, "Network Devices"; rtnetlink(7).  Only loaded when ther
 
 import _socket
 import ctypes
+import errno
 import os
 import threading
 
@@ -54,6 +55,9 @@ def move_devices(devices: tuple[MoveDevice, ...], pid: int) -> None:
 
 def _move(device: MoveDevice, namespace: int, here: "_Netlink", there: "_Netlink") -> None:
     index, flags = here.find(device.name)
+    # The kernel would move the device first and refuse the name then: it would be lost with the container.
+    if there.has(device.new_name):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     addresses = here.addresses_of(index)
     here.request(_NEWLINK, _link(index, flags=0, change=_IFF_UP))
     name = _attribute(_IFLA_IFNAME, device.new_name.encode() + b"\0")
@@ -108,6 +112,14 @@ class _Netlink:
                     return answers
                 answers.append(content)
                 data = data[(size + 3) & ~3 :]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a device of this name."""
+        try:
+            self.find(name)
+        except OSError:
+            return False
+        return True
 
     def find(self, name: str) -> tuple[int, int]:
         """The number of a device and its IFF_ flags."""
