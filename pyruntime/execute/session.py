@@ -8,6 +8,7 @@ threads, and the child must not carry an interpreter.
 import errno
 import fcntl
 import os
+import sys
 
 from pyruntime.base import restart
 from pyruntime.base.errors import HostError, StepError, errno_text
@@ -20,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The executor's file: None until it is read from beside this module, unless the program carries it.
+# The executor's file, where the program's saved heap has it.
 EXECUTOR_IMAGE: bytes | None = None
 REPORT_SIZE = 512
 
@@ -172,8 +173,8 @@ def sealed_executor() -> int:
     """
     copy = os.memfd_create("executor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        if EXECUTOR_IMAGE is not None:
-            os.write(copy, EXECUTOR_IMAGE)
+        if "pyruntime_launcher" in sys.modules:
+            os.write(copy, EXECUTOR_IMAGE or sys.modules["pyruntime_launcher"].executor())
         else:
             _copy_file(os.path.join(os.path.dirname(__file__), "executor", "executor"), copy)
         fcntl.fcntl(copy, _F_ADD_SEALS, _ALL_SEALS)
