@@ -32,7 +32,7 @@ SUMMARIES: dict[str, str] = {
     "create": "make a container that waits for start",
     "delete": "remove what is left of a container",
     "doctor": "report what this host offers to containers, and what it lacks",
-    "events": "print statistics and events (not available yet)",
+    "events": "print statistics and memory shortages, as JSON",
     "exec": "run another process in a container",
     "explain": "print what create would do, without doing it",
     "features": "print what this runtime can do, as JSON",

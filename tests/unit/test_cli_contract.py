@@ -55,7 +55,7 @@ def test_podmans_probe_for_lsm_mount_context_is_answered() -> None:
     assert "flag needs an argument" in result.stderr
 
 
-@pytest.mark.parametrize("verb", ["checkpoint", "restore", "events"])
+@pytest.mark.parametrize("verb", ["checkpoint", "restore"])
 def test_a_verb_that_is_not_built_says_so(verb: str) -> None:
     result = run(verb, "c1")
     assert result.returncode == 1

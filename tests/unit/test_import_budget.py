@@ -59,6 +59,7 @@ def check(words: tuple[str, ...]) -> None:
         ("resume", "x"),
         ("ps", "--format", "json", "x"),
         ("update", "--pids-limit", "5", "x"),
+        ("events", "--stats", "x"),
     ],
 )
 def test_a_simple_verb_stays_within_the_budget(tmp_path: Path, words: tuple[str, ...]) -> None:
