@@ -174,5 +174,5 @@ def test_the_device_policy_of_v2(request_: tuple[int, int, int, int], allowed: i
             ]
         },
     )
-    program = device_program(device_rules(Config(oci_version="1.3.0"), resources))
+    program = device_program(device_rules(resources))
     assert verdict(program, *request_) == allowed

@@ -76,7 +76,7 @@ def plan_cgroup(
     places = _Places(config, layout, container_id)
     target = CgroupTarget(layout.mode == "v2", places.directories)
     limits = plan_limits(resources, target)
-    rules = device_rules(config, resources)
+    rules = device_rules(resources)
     if "devices" in places.directories and not rootless:
         limits += plan_devices_v1(rules, places.directories["devices"])
     return CgroupPlan(

@@ -6,7 +6,6 @@ Source: config-linux.md, "Allowed Device list"; kernel, cgroup-v1/devices.rst, l
 from pyruntime.base.errors import SpecError
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup.operations import CgroupOperation, WriteCgroupFile
-from pyruntime.spec.config import Config
 from pyruntime.spec.linux import DeviceRule, Resources
 
 TYPE_CHECKING = False
@@ -43,8 +42,11 @@ class Rule(Record):
     access: str
 
 
-def device_rules(config: Config, resources: Resources) -> tuple[Rule, ...]:
-    """The configured rules, then `linux.devices`, then the defaults; nothing if none is configured.
+def device_rules(resources: Resources) -> tuple[Rule, ...]:
+    """The configured rules, then the defaults; nothing if none is configured.
+
+    A node of `linux.devices` is made, but opened only if a rule allows it: who adds one adds both, and a rule that
+    denies it must not be undone.
 
     Raises:
         SpecError: a type or an access string is unknown, or the access is empty.
@@ -54,19 +56,6 @@ def device_rules(config: Config, resources: Resources) -> tuple[Rule, ...]:
     ]
     if not rules:
         return ()
-    for index, device in enumerate(config.linux.devices if config.linux is not None else ()):
-        if device.type in ("c", "u", "b"):
-            kind = "c" if device.type == "u" else device.type
-            rules.append(
-                Rule(
-                    origin=f"/linux/devices/{index}",
-                    allow=True,
-                    type=kind,
-                    major=-1 if device.major is None else device.major,
-                    minor=-1 if device.minor is None else device.minor,
-                    access="rwm",
-                )
-            )
     rules += [
         Rule(allow=True, type=kind, major=major, minor=minor, access=access)
         for kind, major, minor, access in _DEFAULTS
