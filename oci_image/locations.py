@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from oci_image.model.digest import parse_digest
 from oci_image.model.reference import Reference
+from oci_image.model.registry_reference import parse_registry_reference
 from oci_image.store.content import default_store_path
 from oci_image.transports.archive_destination import ArchiveDestination
 from oci_image.transports.archive_source import ArchiveSource
@@ -17,6 +18,7 @@ from oci_image.transports.layout import LayoutDestination, LayoutSource
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
+    from oci_image.registry.client import RegistryOptions
     from oci_image.transports.interface import Destination, Source
 
 TRANSPORTS = ("docker://", "oci-archive:", "docker-archive:", "oci:", "dir:")
@@ -46,7 +48,7 @@ def _reference(name: str) -> Reference:
     return Reference(digest=parse_digest(name[1:])) if name.startswith("@") else Reference(tag=name)
 
 
-def open_source(text: str, *, store: str = "") -> Source:
+def open_source(text: str, *, store: str = "", registry: RegistryOptions | None = None) -> Source:
     """The image that `text` names, to copy from.  Raises: UsageError, ImageError."""
     transport, place, name = split_location(text)
     if transport == "":
@@ -56,12 +58,19 @@ def open_source(text: str, *, store: str = "") -> Source:
     if transport == "dir:":
         return DirectorySource(place)
     if transport == "docker://":
-        raise UsageError(f"{text}: registries cannot be reached yet")
+        from oci_image.registry.images import RegistrySource
+
+        return RegistrySource(parse_registry_reference(place), registry)
     return ArchiveSource(place, _reference(name))
 
 
-def open_destination(text: str, *, store: str = "") -> Destination:
-    """The place that `text` names, to copy to.  Raises: UsageError, ImageError."""
+def open_destination(
+    text: str, *, store: str = "", registry: RegistryOptions | None = None, mount_from: str = ""
+) -> Destination:
+    """The place that `text` names, to copy to; blobs may be mounted from another repository of a registry.
+
+    Raises: UsageError, ImageError.
+    """
     transport, place, name = split_location(text)
     if name.startswith("@"):
         raise UsageError(f"{text!r}: an image cannot be given a digest as its name")
@@ -72,5 +81,7 @@ def open_destination(text: str, *, store: str = "") -> Destination:
     if transport == "dir:":
         return DirectoryDestination(place)
     if transport == "docker://":
-        raise UsageError(f"{text}: registries cannot be reached yet")
+        from oci_image.registry.images import RegistryDestination
+
+        return RegistryDestination(parse_registry_reference(place), registry, mount_from)
     return ArchiveDestination(place, name, docker=transport == "docker-archive:")

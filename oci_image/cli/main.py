@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 
 # A verb's module is imported when the verb is called for: mounting a bundle takes less time than the rest's imports.
 VERBS = {
+    "catalog": "catalog",
     "copy": "copying",
+    "delete": "deleting",
     "gc": "collecting",
     "history": "history",
     "inspect": "inspecting",
     "list": "listing",
+    "list-tags": "listing_tags",
     "load": "loading",
+    "login": "login",
+    "logout": "logout",
     "ls": "listing",
     "mount": "mounting",
+    "pull": "pulling",
+    "push": "pushing",
     "remove": "removing",
     "save": "saving",
     "snapshots": "snapshots",

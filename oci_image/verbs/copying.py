@@ -8,7 +8,7 @@ from oci_image.cli.progress import Progress
 from oci_image.copying import CopyOptions, copy_image
 from oci_image.locations import open_destination, open_source
 from oci_image.model.platform import parse_platform
-from oci_image.verbs.options import PLACES, add_platform, add_store
+from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, registry_options
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,7 @@ Copy an image.  Its bytes and digests stay as they are unless --format asks for 
 Places: {PLACES}."""
 EXAMPLES = """\
 examples:
+  oci-image copy --all docker://alpine:3.20 docker://registry.example/alpine:3.20
   oci-image copy docker-archive:saved.tar oci:layout:app
   oci-image copy --all oci:layout:app oci-archive:app.tar:app
   oci-image copy --format docker alpine dir:/tmp/alpine"""
@@ -37,6 +38,7 @@ def add_copy_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that copies."""
     add_store(parser)
     add_platform(parser)
+    add_registry(parser)
     parser.add_argument("--all", "-a", action="store_true", help="copy an index with all of its platforms")
     parser.add_argument("--format", choices=("oci", "docker"), default="", help="convert the documents")
     parser.add_argument("--referrers", action="store_true", help="copy signatures and other referrers too")
@@ -49,7 +51,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def copy(arguments: argparse.Namespace, output: Output, source_text: str, destination_text: str) -> None:
+def copy(
+    arguments: argparse.Namespace,
+    output: Output,
+    source_text: str,
+    destination_text: str,
+    mount_from: str = "",
+) -> None:
     """Copy, show how far it is, and print the result."""
     progress = Progress(quiet=arguments.quiet or arguments.json)
     options = CopyOptions(
@@ -60,9 +68,12 @@ def copy(arguments: argparse.Namespace, output: Output, source_text: str, destin
         jobs=arguments.jobs,
         progress=progress.advance,
     )
-    source = open_source(source_text, store=arguments.store)
+    registry = registry_options(arguments)
+    source = open_source(source_text, store=arguments.store, registry=registry)
     try:
-        destination = open_destination(destination_text, store=arguments.store)
+        destination = open_destination(
+            destination_text, store=arguments.store, registry=registry, mount_from=mount_from
+        )
         try:
             result = copy_image(source, destination, options)
             destination.commit()

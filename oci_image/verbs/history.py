@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from oci_image.inspecting import read_history, read_image
 from oci_image.locations import open_source
 from oci_image.model.platform import parse_platform
-from oci_image.verbs.options import PLACES, add_platform, add_store, readable_size
+from oci_image.verbs.options import (
+    PLACES,
+    add_platform,
+    add_registry,
+    add_store,
+    readable_size,
+    registry_options,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -30,13 +37,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add_store(parser)
     add_platform(parser)
+    add_registry(parser)
     parser.add_argument("--no-trunc", action="store_true", help="show whole commands")
     parser.add_argument("image", metavar="IMAGE", help="which image")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    source = open_source(arguments.image, store=arguments.store)
+    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
     try:
         image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oci_image.inspecting import describe_image, read_image
 from oci_image.locations import open_source
 from oci_image.model.platform import parse_platform
-from oci_image.verbs.options import PLACES, add_platform, add_store
+from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, registry_options
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add_store(parser)
     add_platform(parser)
+    add_registry(parser)
     parser.add_argument("--raw", action="store_true", help="print the exact bytes of the manifest or index")
     parser.add_argument("--config", action="store_true", help="print the config")
     parser.add_argument(
@@ -44,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    source = open_source(arguments.image, store=arguments.store)
+    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
     try:
         if arguments.raw and not arguments.config:
             output.raw(source.root()[1])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from oci_image.registry.client import RegistryOptions
+
 PLACES = "NAME of the store, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR, docker://REFERENCE"
 
 
@@ -24,6 +26,31 @@ def add_platform(parser: argparse.ArgumentParser) -> None:
     """--platform."""
     parser.add_argument(
         "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
+    )
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """How to reach registries."""
+    group = parser.add_argument_group("registries")
+    group.add_argument("--insecure", action="store_true", help="allow unverified certificates and plain HTTP")
+    group.add_argument("--ca-file", default="", metavar="FILE", help="certificates to trust")
+    group.add_argument(
+        "--authfile", default="", metavar="FILE", help="credentials (default: $REGISTRY_AUTH_FILE)"
+    )
+    group.add_argument("--creds", default="", metavar="USER:PASSWORD", help="credentials for this call")
+
+
+def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
+    """The same as the library takes it."""
+    from oci_image.registry.client import RegistryOptions
+    from oci_image.registry.credentials import Credentials
+
+    user, colon, password = arguments.creds.partition(":")
+    return RegistryOptions(
+        insecure=arguments.insecure,
+        ca_file=arguments.ca_file,
+        authfile=arguments.authfile,
+        credentials=Credentials(user, password) if colon else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Registries over HTTP: requests, credentials, and images in them.  Source: distribution-spec."""
