@@ -72,7 +72,8 @@ class RegistrySource:
             before = offset
             skip = offset if response.status == 200 else 0
             try:
-                for piece in response.stream(PIECE, decode_content=False):
+                # read1 gives what has arrived, without the copies that `stream` makes to fill up pieces.
+                while piece := response.read1(PIECE, decode_content=False):
                     rest = piece[skip:]
                     skip = max(0, skip - len(piece))
                     if rest:
