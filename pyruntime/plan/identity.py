@@ -172,7 +172,9 @@ def plan_selinux(process: Process, facts: HostFacts) -> "Iterator[Operation]":
     yield SetSecurityAttribute(origin="/process/selinuxLabel", attribute="exec", value=label)
 
 
-def plan_identity(process: Process, facts: HostFacts, seccomp: LoadSeccomp | None) -> "Iterator[Operation]":
+def plan_identity(
+    process: Process, facts: HostFacts, seccomp: LoadSeccomp | None, *, keep_groups: bool = False
+) -> "Iterator[Operation]":
     """The last steps before the program: each order between two neighbours has a reason.
 
     chdir comes before the change of user (root may enter what the user cannot) and again after it (the user may
@@ -197,7 +199,7 @@ def plan_identity(process: Process, facts: HostFacts, seccomp: LoadSeccomp | Non
         uid=user.uid,
         gid=user.gid,
         groups=b"".join(gid.to_bytes(4, "little") for gid in user.additional_gids),
-        keep_groups=0,
+        keep_groups=int(keep_groups),
     )
     yield SetCapabilities(
         origin="/process/capabilities",

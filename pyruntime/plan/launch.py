@@ -52,6 +52,8 @@ from pyruntime.plan.view import ContainerView, read_namespaces
 from pyruntime.spec.config import Config, Process
 
 CGROUP_SLOT = 0
+# crun's annotation, which podman sets for --group-add keep-groups.
+KEEP_GROUPS = "run.oci.keep_original_groups"
 _NEW_USER = 0x10000000
 
 
@@ -114,7 +116,7 @@ def plan_create(
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
     devices = plan_devices(config, facts, new_user_namespace=view.has_user_namespace)
     operations += plan_init(view, mounts, devices, options)
-    operations += _plan_end(process, facts, load)
+    operations += _plan_end(config, process, facts, load)
     operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
     operations += plan_container_hooks(view, "startContainer", "created")
     operations.append(_plan_execute(process, options))
@@ -159,7 +161,7 @@ def plan_exec(
     if process.terminal:
         operations.append(plan_console(process, options, bind=0))
     operations += plan_apparmor(process, facts)
-    operations += _plan_end(process, facts, load)
+    operations += _plan_end(config, process, facts, load)
     operations.append(_plan_execute(process, options))
     return LaunchPlan(
         operations=tuple(operations),
@@ -204,14 +206,16 @@ def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
     return operations
 
 
-def _plan_end(process: Process, facts: HostFacts, load: LoadSeccomp | None) -> list[Operation]:
+def _plan_end(
+    config: Config, process: Process, facts: HostFacts, load: LoadSeccomp | None
+) -> list[Operation]:
     """The last steps of every plan before the program: the parent saves the state in their middle."""
     return [
         *_plan_process(process, facts, load),
         Tell(rendezvous=READY),
         Await(rendezvous=PROCEED),
         *plan_selinux(process, facts),
-        *plan_identity(process, facts, load),
+        *plan_identity(process, facts, load, keep_groups=KEEP_GROUPS in config.annotations),
     ]
 
 

@@ -32,7 +32,7 @@ def features() -> dict[str, object]:
         "mountOptions": sorted(KNOWN_OPTIONS),
         "linux": _linux(),
         "annotations": _annotations(),
-        "potentiallyUnsafeConfigAnnotations": ["bundle"],
+        "potentiallyUnsafeConfigAnnotations": ["bundle", "run.oci.keep_original_groups"],
     }
 
 
