@@ -1,7 +1,7 @@
 """Work in several processes that end with this one, whatever ends it.
 
-Forked, because that costs a millisecond where a new interpreter costs twenty; a process with threads must
-not fork, so there the work is done in place, one job after the other.
+Forked, because a new interpreter costs twice as much before it has imported anything; a process with threads
+must not fork, so there the work is done in place, one job after the other.
 """
 
 from __future__ import annotations
