@@ -48,6 +48,11 @@ REASONS: dict[str, str] = {
     "process_rlimits_fail": NO_VERDICT,
     "start": f"{OUTDATED}: it creates a container without a process",
 }
+if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+    _OLD_FILES = f"{MACHINE}: it looks for the files of cgroup v1 only"
+    REASONS["delete_only_create_resources"] = REASONS["linux_cgroups_cpus"] = _OLD_FILES
+    REASONS["linux_cgroups_devices"] = REASONS["linux_cgroups_relative_devices"] = _OLD_FILES
+    REASONS["linux_cgroups_relative_cpus"] = _OLD_FILES
 
 
 class MissingError(Exception):
