@@ -3,6 +3,7 @@
 # verb -> (module, least and greatest number of positional arguments; -1: no limit)
 VERBS: dict[str, tuple[str, int, int]] = {
     "checkpoint": ("pyruntime.verbs.checkpoint", 1, 1),
+    "completion": ("pyruntime.cli.completion", 1, 1),
     "create": ("pyruntime.verbs.create", 1, 1),
     "delete": ("pyruntime.verbs.delete", 1, -1),
     "doctor": ("pyruntime.verbs.doctor", 0, 0),
@@ -29,6 +30,7 @@ STOP_AT_POSITIONAL = frozenset({"create", "run", "exec", "ps"})
 
 SUMMARIES: dict[str, str] = {
     "checkpoint": "save a running container to files (not available yet)",
+    "completion": "print completion data for bash, zsh or fish",
     "create": "make a container that waits for start",
     "delete": "remove what is left of a container",
     "doctor": "report what this host offers to containers, and what it lacks",
