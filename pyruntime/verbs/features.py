@@ -43,7 +43,7 @@ def _linux() -> dict[str, object]:
     return {
         "namespaces": _NAMESPACES.split(),
         "capabilities": sorted(CAPABILITY_NUMBERS, key=CAPABILITY_NUMBERS.__getitem__),
-        "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+        "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
         "seccomp": {
             "enabled": bool(libseccomp_version()),
             "actions": [f"SCMP_ACT_{action}" for action in _ACTIONS.split()],

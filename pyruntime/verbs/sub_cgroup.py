@@ -3,6 +3,7 @@
 import os
 
 from pyruntime.base.errors import UsageError
+from pyruntime.execute.cgroups import read_value
 from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.store.state import ContainerState
 
@@ -27,10 +28,31 @@ def exec_cgroup(state: ContainerState, wanted: tuple[str, ...]) -> CgroupPlan:
             hint = "make it first: mkdir it below the container's cgroup"
             raise UsageError(f"the cgroup {directory} does not exist", hint=hint)
         paths[controller] = directory
+    if not wanted and "" in paths and not _takes_processes(paths[""]):
+        paths[""] = _cgroup_of(state.pid) or paths[""]
     return CgroupPlan(
         join_files=tuple(dict.fromkeys(f"{path}/tasks" for controller, path in paths.items() if controller)),
         clone_directory=paths.get("", ""),
     )
+
+
+def _takes_processes(directory: str) -> bool:
+    """Whether a v2 cgroup is there and is a leaf: the container may have made its own cgroup an inner node."""
+    return os.path.isdir(directory) and not read_value(f"{directory}/cgroup.subtree_control")
+
+
+def _cgroup_of(pid: int) -> str:
+    """The v2 cgroup that a process is in now, or "" if it cannot be seen from here."""
+    from pyruntime.host.cgroups import read_cgroup_layout
+
+    lines = read_value(f"/proc/{pid}/cgroup").splitlines()
+    path = next((line[3:] for line in lines if line.startswith("0::/")), "")
+    for hierarchy in read_cgroup_layout().hierarchies:
+        if hierarchy.version == 2 and path and "/.." not in path:
+            root = hierarchy.mount_root.rstrip("/")
+            directory = hierarchy.mount_point + path.removeprefix(root)
+            return directory if os.path.isdir(directory) else ""
+    return ""
 
 
 def _parse(wanted: tuple[str, ...], controllers: tuple[str, ...]) -> dict[str, str]:
