@@ -70,14 +70,10 @@ def _ignore(_text: str) -> None:
 
 
 class GlobalOptions:
-    """The options before the verb.
-
-    `root` is absolute; `warn` and `trace` take a line for the log; `trace_path` is the file for the timeline, or "".
-    """
+    """The options before the verb.  `root` is absolute; `warn` and `trace` take a line for the log."""
 
     __slots__ = (
-        "cgroup_manager", "debug", "log", "log_format", "root", "rootless", "systemd_cgroup", "trace",
-        "trace_path", "warn",
+        "cgroup_manager", "debug", "log", "log_format", "root", "rootless", "systemd_cgroup", "trace", "warn",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +86,6 @@ class GlobalOptions:
         systemd_cgroup: bool = False,
         cgroup_manager: str = "cgroupfs",
         rootless: str = "auto",
-        trace_path: str = "",
     ) -> None:
         self.root = root
         self.log = log
@@ -99,6 +94,5 @@ class GlobalOptions:
         self.systemd_cgroup = systemd_cgroup
         self.cgroup_manager = cgroup_manager
         self.rootless = rootless
-        self.trace_path = trace_path
         self.warn: Callable[[str], None] = _ignore
         self.trace: Callable[[str], None] = _ignore

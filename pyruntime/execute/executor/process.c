@@ -84,8 +84,9 @@ void do_FindExecutable(const struct argument *a)
     int error = try_executable(name);
     if (error == ENOENT || error == ENOTDIR || error == ELOOP)
         refuse(error, name, "stat ", name, error == ENOENT ? ": no such file or directory" : ": not a directory");
+    /* Engines derive exit code 126 from the last words; older ones do not know the first. */
     if (error == EISDIR)
-        refuse(error, name, "is a directory", "", "");
+        refuse(error, name, "is a directory: permission denied", "", "");
     if (error != 0)
         refuse(error, name, error_text(error), "", "");
     append(executable, sizeof executable, 0, name);
