@@ -51,14 +51,17 @@ class Sandbox:
         self.environment = {"PATH": PROGRAMS_PATH, "HOME": str(self.directory), "LC_ALL": "C"}
         self.environment.update(environment or {})
         options = ("--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
+        self._complaints = (self.outputs / "sandbox").open("w+")
         self._keeper = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", *options, "python3", "-c", REAPER],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             start_new_session=True,
         )
         assert self._keeper.stdout is not None
-        assert self._keeper.stdout.readline() == b"ready\n", "the sandbox's namespaces could not be made"
+        ready = self._keeper.stdout.readline() == b"ready\n"
+        assert ready, f"no namespaces for engines: {(self.outputs / 'sandbox').read_text()}"
         (first,) = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children").read_text().split()
         self.first = int(first)
         for place in (self.directory, Path("/run")):
@@ -76,6 +79,7 @@ class Sandbox:
         self._keeper.wait()
         assert self._keeper.stdout is not None
         self._keeper.stdout.close()
+        self._complaints.close()
         self._outputs.cleanup()
         self.directory.rmdir()
         remove_cgroups(self.cgroup)
