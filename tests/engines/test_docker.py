@@ -3,6 +3,7 @@
 One daemon serves the whole module; containers are named after their runtime.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.engines import images
 from tests.engines.differential import RUNTIMES, Differential, runtime_path
 from tests.engines.engine import Engine
+from tests.engines.registry import ADDRESS, start_registry
 from tests.engines.sandbox import Outcome, Sandbox
 
 pytestmark = pytest.mark.privileged
@@ -45,8 +47,9 @@ def client(sandbox: Sandbox) -> list[str]:
     return ["/usr/bin/docker", *places]
 
 
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Differential[Docker]]:
+@contextlib.contextmanager
+def start_daemon(default: str) -> Iterator[Sandbox]:
+    """A sandbox with a daemon that knows both runtimes, and the image loaded."""
     for needed in ("dockerd", "containerd", "runc"):
         assert shutil.which(needed), f"{needed} is not installed: scripts/host-packages test"
     with Sandbox() as sandbox:
@@ -57,11 +60,17 @@ def docker() -> Iterator[Differential[Docker]]:
             "--data-root", f"{top}/data", "--exec-root", f"{top}/exec", "--pidfile", f"{top}/pid",
             "--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=overlay2",
             "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", sandbox.cgroup,
-            "--add-runtime", f"pyruntime={runtime_path('pyruntime')}",
+            "--add-runtime", f"pyruntime={runtime_path('pyruntime')}", "--default-runtime", default,
         )  # fmt: skip
         with sandbox.daemon("dockerd", *daemon, ready=(*client(sandbox), "info")):
             sandbox.check(*client(sandbox), "load", "--input", f"{top}/box.tar")
-            yield Differential({name: Docker(sandbox, name) for name in RUNTIMES})
+            yield sandbox
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Differential[Docker]]:
+    with start_daemon("runc") as sandbox:
+        yield Differential({name: Docker(sandbox, name) for name in RUNTIMES})
 
 
 @pytest.fixture
@@ -205,3 +214,33 @@ def test_daily_work(docker: Differential[Docker]) -> None:
         return seen
 
     assert docker.each(scenario) == ["BOX-two\nBOX-one\n", "one\n", "one\n", "two\n", ""]
+
+
+def test_push_and_pull(docker: Differential[Docker]) -> None:
+    def scenario(engine: Docker) -> str:
+        name = f"{ADDRESS}/{engine.runtime}:1"
+        engine.check("tag", IMAGE, name)
+        engine.check("push", name)
+        engine.check("rmi", name)
+        engine.check("pull", name)
+        shown = engine.check("run", "--rm", name, "echo", "pulled")
+        engine.check("rmi", name)
+        return shown
+
+    with start_registry(docker.engines["runc"].sandbox):
+        assert docker.each(scenario) == "pulled\n"
+
+
+def test_build_with_the_default_runtime() -> None:
+    """A daemon of its own: what builds is its default runtime."""
+    with start_daemon("pyruntime") as sandbox:
+        engine = Docker(sandbox, "pyruntime")
+        sandbox.environment["DOCKER_BUILDKIT"] = "0"
+        sandbox.write(
+            "build/Dockerfile", f"FROM {IMAGE}\nRUN echo built > /made && id -u >> /made\nCMD cat /made\n"
+        )
+        engine.check("build", "--network=none", "-t", "built:1", f"{sandbox.directory}/build")
+        assert engine.check("run", "--rm", "built:1") == "built\n0\n"
+        sandbox.write("build/Dockerfile", f"FROM {IMAGE}\nRUN exit 9\n")
+        failed = engine.call("build", "--network=none", f"{sandbox.directory}/build")
+        assert (failed.code, "returned a non-zero code: 9" in failed.out + failed.err) == (9, True)

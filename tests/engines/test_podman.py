@@ -13,6 +13,7 @@ import pytest
 from tests.engines import images
 from tests.engines.differential import RUNTIMES, Differential, runtime_path
 from tests.engines.engine import Engine
+from tests.engines.registry import ADDRESS, start_registry
 from tests.engines.sandbox import Outcome, Sandbox
 
 pytestmark = pytest.mark.privileged
@@ -265,3 +266,30 @@ def test_daily_work(podman: Differential[Podman]) -> None:
 
     boxes = f"{IMAGE}\n"
     assert podman.each(scenario) == [boxes, "one\ntwo\n", "built\n0\n", "one\n", "one\n", "two\n", boxes]
+
+
+def test_push_and_pull(podman: Differential[Podman]) -> None:
+    def scenario(engine: Podman) -> str:
+        name = f"{ADDRESS}/{engine.runtime}:1"
+        engine.check("push", "--tls-verify=false", IMAGE, name)
+        engine.check("pull", "--tls-verify=false", name)
+        shown = engine.check("run", "--rm", "--net=none", name, "echo", "pulled")
+        engine.check("rmi", name)
+        return shown
+
+    with start_registry(podman.engines["runc"].sandbox):
+        assert podman.each(scenario) == "pulled\n"
+
+
+def test_a_runtime_named_by_its_path(podman: Differential[Podman]) -> None:
+    """Errors then come from standard error, not from the JSON log."""
+
+    def scenario(engine: Podman) -> list[int]:
+        run = (
+            "--runtime",
+            runtime_path(engine.runtime),
+            *engine.arguments("run", "--rm", "--net=none", IMAGE),
+        )
+        return [engine.call(*run, *program).code for program in (("true",), ("/nope",), ("/etc",))]
+
+    assert podman.each(scenario) == [0, 127, 126]
