@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 # The first process of the namespace: takes in orphans such as conmon, and nothing else.
 REAPER = """
-import os, signal, sys
+import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 print("ready", flush=True)
 while True:
@@ -53,7 +54,7 @@ class Sandbox:
         options = ("--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
         self._complaints = (self.outputs / "sandbox").open("w+")
         self._keeper = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *options, "python3", "-c", REAPER],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, "-c", REAPER],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

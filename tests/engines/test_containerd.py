@@ -4,14 +4,13 @@ One daemon serves the whole module; each runtime has a namespace of its own in i
 """
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.engines import images
-from tests.engines.differential import RUNTIMES, Differential, runtime_path
+from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
 from tests.engines.engine import Engine
 from tests.engines.sandbox import Outcome, Sandbox
 
@@ -58,8 +57,7 @@ def start_daemon(sandbox: Sandbox) -> "contextlib.AbstractContextManager[object]
 
 @pytest.fixture(scope="module")
 def ctr() -> Iterator[Differential[Ctr]]:
-    for needed in ("containerd", "ctr", "runc"):
-        assert shutil.which(needed), f"{needed} is not installed: scripts/host-packages test"
+    need("containerd", "ctr", "runc")
     with Sandbox() as sandbox:
         images.write_archive(sandbox.seen("box.tar"))
         with contextlib.ExitStack() as daemons:

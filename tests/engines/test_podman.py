@@ -5,13 +5,12 @@ One sandbox serves the whole module; each runtime has its own storage in it.
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from tests.engines import images
-from tests.engines.differential import RUNTIMES, Differential, runtime_path
+from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
 from tests.engines.engine import Engine
 from tests.engines.registry import ADDRESS, start_registry
 from tests.engines.sandbox import Outcome, Sandbox
@@ -42,8 +41,7 @@ class Podman(Engine):
 
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Differential[Podman]]:
-    for needed in ("podman", "conmon", "runc"):
-        assert shutil.which(needed), f"{needed} is not installed: scripts/host-packages test"
+    need("podman", "conmon", "runc")
     with Sandbox() as sandbox:
         images.write_archive(sandbox.seen("box.tar"))
         # The limits are below those that a machine may have taken from its root.
