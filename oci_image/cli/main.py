@@ -32,6 +32,7 @@ VERBS = {
     "remove": "removing",
     "save": "saving",
     "snapshots": "snapshots",
+    "stat": "stating",
     "tag": "tagging",
     "unmount": "unmounting",
     "unpack": "unpack",

@@ -10,6 +10,7 @@ import pytest
 
 from oci_image.copying import copy_image
 from oci_image.errors import ImageError, IntegrityError, RegistryError
+from oci_image.model.digest import parse_digest
 from oci_image.model.registry_reference import parse_registry_reference
 from oci_image.registry.client import RegistryOptions
 from oci_image.registry.credentials import Credentials, find_credentials, store_credentials
@@ -88,16 +89,10 @@ def test_what_stays_wrong_is_refused_and_the_next_pull_succeeds(
             pull(registry, tmp_path / "store")
         with Store.open(str(tmp_path / "store")) as store:
             assert store.entries() == []
-            assert not store.has_blob(parse_digest_of(registry))
+            assert not store.has_blob(parse_digest(registry.digest(LAYER)))
         registry.faults.clear()
         pull(registry, tmp_path / "store")
     assert blobs(tmp_path / "store") == 3
-
-
-def parse_digest_of(registry: FaultyRegistry):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    from oci_image.model.digest import parse_digest
-
-    return parse_digest(registry.digest(LAYER))
 
 
 def test_wrong_credentials_are_told_once(tmp_path: Path) -> None:

@@ -254,6 +254,8 @@ def test_the_verbs_of_a_day_with_local_images(
     assert json.loads(run(capsys, "inspect", "--config", "app"))["os"] == "linux"
     assert run(capsys, "inspect", "--format", "{Os}/{Architecture}", "app") == "linux/amd64\n"
     assert len(json.loads(run(capsys, "history", "--json", "app"))) == 2
+    assert json.loads(run(capsys, "stat", "--json", "app"))["descriptor"]["digest"] == digest
+    assert f"manifest  {digest}" in run(capsys, "stat", "app")
     run(capsys, "save", "-o", f"{tmp_path}/saved.tar", "app", "team/app:2")
     run(capsys, "remove", "--gc", "app", "team/app:2")
     with Store.open(f"{tmp_path}/store") as store:

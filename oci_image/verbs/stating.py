@@ -1,0 +1,62 @@
+"""oci-image stat: manifest, config and history together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from oci_image.inspecting import read_history, read_image
+from oci_image.locations import open_source
+from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import (
+    PLACES,
+    add_platform,
+    add_registry,
+    add_store,
+    readable_size,
+    registry_options,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "show what an image consists of"
+DESCRIPTION = f"""\
+Show an image's descriptors, sizes and steps; with --json also the whole manifest and config.
+Places: {PLACES}."""
+EXAMPLES = """\
+examples:
+  oci-image stat alpine
+  oci-image stat --json oci:layout:app"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    add_store(parser)
+    add_platform(parser)
+    add_registry(parser)
+    parser.add_argument("image", metavar="IMAGE", help="which image")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
+    try:
+        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
+    finally:
+        source.close()
+    steps = [asdict(step) for step in read_history(image)]
+    lines = [f"manifest  {image.manifest.digest}  {readable_size(image.manifest.size)}"]
+    lines += [f"layer     {layer.digest}  {readable_size(layer.size)}" for layer in image.layers]
+    lines.append(f"total     {readable_size(sum(layer.size for layer in image.layers))}, {len(steps)} steps")
+    value = {
+        "descriptor": image.manifest.to_entry(),
+        "manifest": json.loads(image.manifest_bytes),
+        "config": image.config,
+        "history": steps,
+    }
+    output.result("\n".join(lines), value)
+    return 0
