@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 # A verb's module is imported when the verb is called for: mounting a bundle takes less time than the rest's imports.
 VERBS = {
     "catalog": "catalog",
+    "commit": "repack",
     "copy": "copying",
     "delete": "deleting",
+    "diff": "diff",
     "gc": "collecting",
     "history": "history",
     "inspect": "inspecting",
@@ -30,6 +32,7 @@ VERBS = {
     "pull": "pulling",
     "push": "pushing",
     "remove": "removing",
+    "repack": "repack",
     "save": "saving",
     "snapshots": "snapshots",
     "stat": "stating",

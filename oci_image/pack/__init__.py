@@ -1,0 +1,1 @@
+"""Making layers and images: trees compared, archives written, documents changed."""

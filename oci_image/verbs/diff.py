@@ -1,0 +1,53 @@
+"""oci-image diff: what has changed in a bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.model.reference import parse_image_name
+from oci_image.repack import RepackOptions, diff_bundle
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "show what has changed in a bundle"
+DESCRIPTION = """\
+Compare a bundle's root file system with the image that it was unpacked from.  A line says A for a path that
+was added, C for one with other content or attributes, D for one that was removed."""
+EXAMPLES = """\
+examples:
+  oci-image diff --image layout bundle
+  oci-image diff --json --image layout bundle"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--image", required=True, metavar="LAYOUT", help="the layout that has the image")
+    parser.add_argument(
+        "--mask-path", action="append", default=[], metavar="PATH", help="take nothing below PATH for changed"
+    )
+    parser.add_argument("--no-mask-volumes", action="store_true", help="look into the image's volumes too")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's directory")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    layout, _ = parse_image_name(arguments.image)
+    options = RepackOptions(mask_paths=tuple(arguments.mask_path), mask_volumes=not arguments.no_mask_volumes)
+    changes = diff_bundle(layout, arguments.bundle, options)
+    lines = [
+        *((path, "A") for path in changes.added),
+        *((path, "C") for path in changes.changed),
+        *((path, "D") for path in changes.removed),
+    ]
+    output.result(
+        "\n".join(f"{letter} {path}" for path, letter in sorted(lines)),
+        {
+            "added": list(changes.added),
+            "changed": list(changes.changed),
+            "removed": list(changes.removed),
+        },
+    )
+    return 0
