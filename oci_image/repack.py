@@ -21,8 +21,8 @@ from oci_image.pack.changes import Comparison
 from oci_image.pack.disk import DiskTree
 from oci_image.pack.image import History, ImageDraft, load_draft, source_date_epoch
 from oci_image.pack.layer import LayerBlob, write_changes
+from oci_image.snapshots.overlay import BUNDLE_FILE
 from oci_image.store.content import Store
-from oci_image.unpack import BUNDLE_FILE
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:

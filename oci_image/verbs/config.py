@@ -1,0 +1,107 @@
+"""oci-image config: change what an image says of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from oci_image.configure import CLEARABLE, ConfigChanges, configure_image
+from oci_image.model.reference import parse_image_name
+from oci_image.verbs.repack import add_history_options, history_of
+from pyruntime.base.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "change the config of an image"
+DESCRIPTION = """\
+Change the config of an image.  Variables, labels, ports, volumes and annotations are added, or replace those
+of the same name; entrypoint, command, shell and onbuild replace the whole list, one option for each word (a word
+that begins with a hyphen after an equals sign).
+Without --tag the image's own tag moves to the result."""
+EXAMPLES = """\
+examples:
+  oci-image config --image layout:app --config.env PATH=/bin --config.cmd sh --config.cmd=-c --config.cmd date
+  oci-image config --image layout:app --tag app2 --clear config.entrypoint --config.user 1000:1000
+  oci-image config --image layout:app --config.exposedports 8080/tcp --config.label version=2
+  oci-image config --image layout:app --config.healthcheck '{"Test": ["CMD", "/bin/check"]}'"""
+
+_ONE = ("config.user", "config.workingdir", "config.stopsignal", "config.healthcheck", "created", "author",
+        "os.version")  # fmt: skip
+_MANY = ("config.env", "config.entrypoint", "config.cmd", "config.shell", "config.onbuild", "config.exposedports",
+         "config.volume", "config.label", "os.feature", "manifest.annotation")  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image to change")
+    parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
+    for name in _ONE:
+        parser.add_argument(f"--{name}", dest=name, metavar="VALUE")
+    for name in _MANY:
+        parser.add_argument(f"--{name}", dest=name, action="append", default=[], metavar="VALUE")
+    parser.add_argument("--os", "--platform.os", dest="os", metavar="OS")
+    parser.add_argument("--architecture", "--platform.arch", dest="architecture", metavar="ARCH")
+    parser.add_argument("--variant", "--platform.variant", dest="variant", metavar="VARIANT")
+    parser.add_argument(
+        "--clear", action="append", default=[], choices=sorted(CLEARABLE), metavar="PROPERTY",
+        help=f"remove a property before anything else: {', '.join(sorted(CLEARABLE))}",
+    )  # fmt: skip
+    add_history_options(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    given = vars(arguments)
+    layout, reference = parse_image_name(arguments.image)
+    changes = ConfigChanges(
+        clear=tuple(arguments.clear),
+        user=given["config.user"],
+        working_directory=given["config.workingdir"],
+        stop_signal=given["config.stopsignal"],
+        environment=tuple(given["config.env"]),
+        entrypoint=tuple(given["config.entrypoint"]),
+        command=tuple(given["config.cmd"]),
+        shell=tuple(given["config.shell"]),
+        onbuild=tuple(given["config.onbuild"]),
+        exposed_ports=tuple(given["config.exposedports"]),
+        volumes=tuple(given["config.volume"]),
+        labels=_pairs(given["config.label"], "label"),
+        healthcheck=_object(given["config.healthcheck"]),
+        created=arguments.created,
+        author=arguments.author,
+        system=arguments.os,
+        architecture=arguments.architecture,
+        variant=arguments.variant,
+        os_version=given["os.version"],
+        os_features=tuple(given["os.feature"]),
+        annotations=_pairs(given["manifest.annotation"], "annotation"),
+    )
+    history = history_of(arguments, "oci-image config")
+    manifest = configure_image(layout, reference, changes, tag=arguments.tag, history=history)
+    output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
+    return 0
+
+
+def _pairs(texts: list[str], kind: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"invalid {kind} {text!r}", hint="write NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError("the health check is not a JSON object", hint='write {"Test": ["CMD", "program"]}')
+    return value

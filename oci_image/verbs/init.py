@@ -1,0 +1,30 @@
+"""oci-image init: an empty layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.store.content import create_layout
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "make an empty image layout"
+DESCRIPTION = "Make an empty OCI image layout of a directory that is not there yet, or is empty."
+EXAMPLES = """\
+example:
+  oci-image init --layout images"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--layout", required=True, metavar="DIR", help="the layout's directory")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    create_layout(arguments.layout, exist_ok=False)
+    output.result(f"made {arguments.layout}", {"layout": arguments.layout})
+    return 0

@@ -1,0 +1,38 @@
+"""oci-image new: an image without layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.configure import create_image, tag_of
+from oci_image.model.platform import parse_platform
+from oci_image.model.reference import parse_image_name
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "make an image without layers"
+DESCRIPTION = "Make an image without layers in a layout, as a base for insert, repack and config."
+EXAMPLES = """\
+examples:
+  oci-image new --image layout:scratch
+  oci-image new --image layout:scratch --platform linux/arm64"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG]", help="the new image")
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    layout, reference = parse_image_name(arguments.image)
+    platform = parse_platform(arguments.platform) if arguments.platform else None
+    manifest = create_image(layout, tag_of(reference), platform)
+    output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
+    return 0
