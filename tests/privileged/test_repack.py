@@ -235,6 +235,7 @@ def test_the_upper_directory_of_a_mounted_bundle_is_packed(tmp_path: Path, form:
         assert differences(str(root), str(again)) == []
     finally:
         main(["unmount", "--force", "--remove", "-q", str(bundle)])
+        main(["snapshots", "-q", "--snapshots", str(tmp_path / "snapshots"), "gc"])
 
 
 @needs_root
