@@ -72,6 +72,19 @@ class DiskTree:
         self._fill(root, self.fd)
         return root
 
+    def read_one(self, name: bytes) -> Found:
+        """What is at `name` in the root, without anything else; no directory.  Raises: ImageError."""
+        try:
+            status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            if stat.S_IFMT(status.st_mode) not in _KINDS or stat.S_ISDIR(status.st_mode):
+                raise ImageError(
+                    "is neither a file nor anything else that a layer can have", where=show(name)
+                )
+            return self._found(name, status, self.fd, name)
+        except OSError as error:
+            what = f"cannot read: {errno_text(error.errno or 0)}"
+            raise ImageError(what, where=f"path {show(name)}") from error
+
     def _fill(self, directory: Found, directory_fd: int) -> None:
         directory.children = {}
         for text in sorted(os.listdir(directory_fd), key=os.fsencode):

@@ -19,7 +19,7 @@ from oci_image.pack.tar_writer import TarWriter
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
     from oci_image.pack.disk import Found
@@ -75,11 +75,14 @@ def write_changes(
     written: Collection[bytes],
     removed: Collection[bytes],
     latest: int | None = None,
+    *,
+    rename: Callable[[bytes], bytes] = bytes,
 ) -> None:
     """The paths `written` of a tree, and whiteouts for the paths `removed`; the archive stays open.
 
-    Order: parents first, in a directory whiteouts before entries, names by their bytes.  Times after
-    `latest`, in seconds, become `latest`.  Raises: ImageError.
+    In the archive a path has the name that `rename` gives it.  Order: parents first, in a directory
+    whiteouts before entries, names by their bytes.  Times after `latest`, in seconds, become `latest`.
+    Raises: ImageError.
     """
     hidden: dict[bytes, list[bytes]] = {}
     for path in sorted(removed):
@@ -89,21 +92,18 @@ def write_changes(
     for found in walk(root):
         try:
             if found.name in written:
-                _write(archive, found, root_fd, first_names, latest)
+                _write(archive, found, _copy(found, rename(found.name), latest), root_fd, first_names)
         except OSError as error:
             what = f"cannot read: {errno_text(error.errno or 0)}"
             raise ImageError(what, where=f"path {show(found.name)}") from error
         for name in hidden.get(found.name, ()):
-            archive.add_whiteout(found.name, name)
+            archive.add_whiteout(rename(found.name), name)
 
 
 def _write(
-    archive: TarWriter, found: Found, root_fd: int, first_names: dict[int, bytes], latest: int | None
+    archive: TarWriter, found: Found, entry: Entry, root_fd: int, first_names: dict[int, bytes]
 ) -> None:
-    entry = _copy(found)
-    if latest is not None:
-        entry.modification_time = min(entry.modification_time, latest * NANOSECONDS)
-    if found.inode and (first := first_names.setdefault(found.inode, found.name)) != found.name:
+    if found.inode and (first := first_names.setdefault(found.inode, entry.name)) != entry.name:
         entry.kind, entry.link_name = tar_reader.HARD_LINK, first
         entry.size = entry.file_size = 0
         entry.xattrs = {}
@@ -121,10 +121,11 @@ def _write(
         archive.add(entry)
 
 
-def _copy(found: Found) -> Entry:
+def _copy(found: Found, name: bytes, latest: int | None) -> Entry:
     entry = Entry()
-    for name in Entry.__slots__:
-        setattr(entry, name, getattr(found, name))
-    if not entry.name:
-        entry.name = b"./"
+    for attribute in Entry.__slots__:
+        setattr(entry, attribute, getattr(found, attribute))
+    entry.name = name or b"./"
+    if latest is not None:
+        entry.modification_time = min(entry.modification_time, latest * NANOSECONDS)
     return entry

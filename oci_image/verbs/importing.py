@@ -1,0 +1,64 @@
+"""oci-image import: a tar archive becomes an image."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from oci_image.configure import tag_of
+from oci_image.errors import ImageError
+from oci_image.flatten import import_archive
+from oci_image.layers.limits import parse_limits
+from oci_image.model.platform import parse_platform
+from oci_image.model.reference import parse_image_name
+from oci_image.verbs.repack import add_history_options, history_of
+from oci_image.verbs.squash import add_compression_options
+from pyruntime.base.errors import errno_text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "make an image of a tar archive"
+DESCRIPTION = """\
+Make an image with one layer of a tar archive, plain or compressed with gzip or zstd.  Every header is checked
+as it is in a layer."""
+EXAMPLES = """\
+examples:
+  oci-image import --image layout:debian root.tar.gz
+  tar -C tree -c . | oci-image import --image layout:tree -"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG]", help="the new image")
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
+    )
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER", help="as for unpack")
+    add_compression_options(parser, ["gzip", "zstd", "none"])
+    add_history_options(parser)
+    parser.add_argument("archive", metavar="FILE", help="the archive; - is stdin")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    layout, reference = parse_image_name(arguments.image)
+    try:
+        source = sys.stdin.buffer if arguments.archive == "-" else open(arguments.archive, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise ImageError(f"cannot open: {errno_text(error.errno or 0)}", where=arguments.archive) from None
+    with source:
+        manifest = import_archive(
+            layout,
+            tag_of(reference),
+            source,
+            platform=parse_platform(arguments.platform) if arguments.platform else None,
+            compression=arguments.compress,
+            level=arguments.compress_level,
+            history=history_of(arguments, f"oci-image import {arguments.archive}"),
+            limits=parse_limits(arguments.limit),
+        )
+    output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
+    return 0

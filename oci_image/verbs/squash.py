@@ -1,0 +1,56 @@
+"""oci-image squash: one layer of many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci_image.configure import tag_of
+from oci_image.flatten import squash_image
+from oci_image.model.platform import parse_platform
+from oci_image.model.reference import parse_image_name
+from oci_image.verbs.repack import add_history_options, history_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "make one layer of all layers of an image"
+DESCRIPTION = """\
+Make an image with one layer, which has the tree that all layers of an image make together; what upper layers
+hide or replace is gone.  Without --tag the image's own tag moves to the result."""
+EXAMPLES = """\
+examples:
+  oci-image squash --image layout:app --tag app-flat
+  oci-image squash --image layout:app --compress zstd"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image")
+    parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
+    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index")
+    add_compression_options(parser, ["gzip", "zstd", "none"])
+    add_history_options(parser)
+
+
+def add_compression_options(parser: argparse.ArgumentParser, choices: list[str]) -> None:
+    """How a new layer is compressed; the first choice is the default."""
+    parser.add_argument("--compress", choices=choices, default=choices[0], help="the layer's compression")
+    parser.add_argument("--compress-level", type=int, default=0, metavar="N", help="how hard to compress")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    layout, reference = parse_image_name(arguments.image)
+    manifest = squash_image(
+        layout,
+        reference,
+        arguments.tag or tag_of(reference),
+        compression=arguments.compress,
+        level=arguments.compress_level,
+        history=history_of(arguments, "oci-image squash"),
+        platform=parse_platform(arguments.platform) if arguments.platform else None,
+    )
+    output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
+    return 0
