@@ -1,0 +1,79 @@
+"""One container, through the runtime's command line."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from conformance.bundle import JsonObject
+from conformance.expect import BrokenError, expect
+
+Command = subprocess.CompletedProcess[str]
+
+
+class Container:
+    """A bundle under an identifier; nothing exists until `create`."""
+
+    def __init__(self, identifier: str, bundle: str, command: Callable[..., Command]) -> None:
+        self.identifier, self.bundle, self.command = identifier, bundle, command
+
+    def verb(self, verb: str, *arguments: str, stdin: str = "") -> Command:
+        """Run `verb ID ARGUMENTS`, which must succeed."""
+        result = self.command(verb, self.identifier, *arguments, stdin=stdin)
+        self._expect_success(verb, result)
+        return result
+
+    def create(self, *options: str) -> None:
+        result = self.command("create", "--bundle", self.bundle, *options, self.identifier)
+        self._expect_success("create", result)
+
+    def start(self) -> None:
+        self.verb("start")
+
+    def state(self) -> JsonObject:
+        result: Any = json.loads(self.verb("state").stdout)
+        expect(isinstance(result, dict), f"`state` prints no object: {result!r}")
+        return dict(result)
+
+    def status(self) -> str:
+        return str(self.state().get("status"))
+
+    def pid(self) -> int:
+        return int(self.state()["pid"])
+
+    def wait_for(self, status: str, seconds: float = 5.0) -> None:
+        """Wait until `state` says so, because processes end in their own time."""
+        end = time.monotonic() + seconds
+        while (seen := self.status()) != status:
+            if time.monotonic() > end:
+                raise BrokenError(
+                    f"the status is {seen!r}, and did not become {status!r} in {seconds} seconds"
+                )
+            time.sleep(0.01)
+
+    def cgroups(self) -> dict[str, str]:
+        """Controller to directory on the host, `""` for cgroup v2, of the container's first process."""
+        with open(f"/proc/{self.pid()}/cgroup", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        found = {}
+        for line in lines:
+            _, controllers, path = line.split(":", 2)
+            for controller in controllers.split(","):
+                found[controller] = mount_point(controller) + path
+        return found
+
+    def _expect_success(self, verb: str, result: Command) -> None:
+        if result.returncode != 0:
+            said = result.stderr.strip()[-600:]
+            raise BrokenError(f"`{verb}` ended with {result.returncode}: {said or 'no message'}")
+
+
+def mount_point(controller: str) -> str:
+    """Where the hierarchy of a controller is mounted on the host; `""` asks for cgroup v2."""
+    name = controller.removeprefix("name=")
+    if name:
+        return f"/sys/fs/cgroup/{name}"
+    unified = "/sys/fs/cgroup/unified"
+    return unified if os.path.isdir(unified) else "/sys/fs/cgroup"

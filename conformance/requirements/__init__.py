@@ -1,0 +1,29 @@
+"""Every requirement, subject by subject; a new file is added to the table here."""
+
+from conformance.requirement import Requirement
+from conformance.requirements import (
+    cgroups,
+    filesystem,
+    hooks,
+    isolation,
+    lifecycle,
+    process,
+    scheduling,
+    seccomp,
+    verbs,
+)
+
+SUBJECTS = (
+    lifecycle.SUBJECT,
+    process.SUBJECT,
+    scheduling.SUBJECT,
+    filesystem.SUBJECT,
+    isolation.SUBJECT,
+    cgroups.SUBJECT,
+    seccomp.SUBJECT,
+    hooks.SUBJECT,
+    verbs.SUBJECT,
+)
+REQUIREMENTS: tuple[Requirement, ...] = tuple(
+    requirement for subject in SUBJECTS for requirement in subject.requirements
+)
