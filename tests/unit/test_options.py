@@ -102,7 +102,9 @@ def test_a_wrong_number_of_arguments_is_refused_in_runcs_words(
 
 
 def test_the_table_of_verbs_names_each_with_its_own_module() -> None:
-    assert all(module == f"pyruntime.verbs.{verb}" for verb, (module, _, _) in VERBS.items())
+    elsewhere = {"completion": "pyruntime.cli.completion"}  # it reads the tables of the command line itself
+    for verb, (module, _, _) in VERBS.items():
+        assert module == elsewhere.get(verb, f"pyruntime.verbs.{verb}")
 
 
 def test_the_globals_of_containerd_are_understood() -> None:
