@@ -2,8 +2,9 @@
 
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,39 @@ def program(name: str) -> list[str]:
     if os.access(path, os.X_OK):
         return [path]
     return [sys.executable, "-m", name.replace("-", "_")]
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """What is mounted below a directory, the latest first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [point for point in reversed(points) if point.startswith(f"{directory}/")]
+
+
+@pytest.fixture(autouse=True)
+def no_mount_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail a test that leaves something mounted below this process's temporary directory, and unmount it.
+
+    Fixtures that are set up for longer than one test come before this one and may keep theirs.
+    """
+    base = tmp_path_factory.getbasetemp().resolve()
+    before = mounts_below(base)
+    yield
+    left = [point for point in mounts_below(base) if point not in before]
+    for point in left:
+        subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+    assert not left, f"the test left these mounts: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_mount_is_left_at_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for what whole modules and the session keep."""
+    base = tmp_path_factory.getbasetemp().resolve()
+    yield
+    left = mounts_below(base)
+    for point in left:
+        subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+    assert not left, f"the tests left these mounts: {left}"
 
 
 @pytest.fixture(scope="session")
