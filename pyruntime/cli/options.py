@@ -15,6 +15,9 @@ GLOBAL_OPTIONS = (
     Option(names=("log-format",), value=True, help="text or json", default="text", metavar="FORMAT"),
     Option(names=("log-level",), value=True, help="error, warning or debug", metavar="LEVEL"),
     Option(names=("debug",), help="log each step, and the traceback of an internal error"),
+    Option(
+        names=("trace",), value=True, help="append the timeline of create, run and exec to it", metavar="FILE"
+    ),
     Option(names=("systemd-cgroup",), help="let systemd make the cgroups"),
     Option(names=("cgroup-manager",), value=True, help="cgroupfs, systemd or disabled", metavar="MANAGER"),
     Option(names=("rootless",), value=True, help="true, false or auto", default="auto", metavar="WHEN"),
@@ -138,6 +141,7 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
         systemd_cgroup=systemd,
         cgroup_manager="systemd" if systemd else arguments.get("cgroup-manager", "cgroupfs"),
         rootless=arguments.get("rootless", "auto"),
+        trace_path=arguments.get("trace"),
     )
 
 

@@ -19,6 +19,7 @@ from pyruntime.plan.identity import (
 from pyruntime.plan.init import plan_console, plan_container_hooks, plan_init
 from pyruntime.plan.mounts import id_map_text, plan_mounts
 from pyruntime.plan.namespaces import plan_namespaces
+from pyruntime.plan.net_devices import MoveDevice, plan_net_devices
 from pyruntime.plan.operations import (
     CGROUPS_READY,
     PROCEED,
@@ -74,6 +75,7 @@ class LaunchPlan(Record):
     id_maps: IdMaps | None = None
     rlimits: tuple[SetRlimit, ...] = ()
     filter: FilterRequest | None = None
+    net_devices: tuple[MoveDevice, ...] = ()
     namespaces: int = 0
 
 
@@ -124,6 +126,7 @@ def plan_create(
         id_maps=_plan_id_maps(config) if created & _NEW_USER else None,
         rlimits=tuple(plan_rlimits(process)),
         filter=request,
+        net_devices=plan_net_devices(view),
         namespaces=created | sum(joined),
     )
 

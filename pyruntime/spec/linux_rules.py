@@ -38,7 +38,6 @@ _LARGEST_MAP = 340  # entries; user_namespaces(7)
 # What is refused rather than ignored: ignoring it would be a promise broken in silence.
 NOT_CARRIED_OUT: "tuple[tuple[str, Callable[[Linux], bool]], ...]" = (
     ("/linux/intelRdt", lambda linux: linux.intel_rdt is not None),
-    ("/linux/netDevices", lambda linux: bool(linux.net_devices)),
     (
         "/linux/personality/flags",
         lambda linux: linux.personality is not None and bool(linux.personality.flags),

@@ -139,6 +139,9 @@ def executor_operations(plan: LaunchPlan, store: Store) -> "tuple[Operation, ...
     Raises:
         HostError: there is a filter to compile, and libseccomp is missing or refuses it.
     """
+    if plan.net_devices:
+        # Loaded before anything is done: it takes modules with which the program may have to start again.
+        __import__("pyruntime.execute.net_devices")
     if plan.filter is None:
         return plan.operations
     from pyruntime.execute.seccomp import compile_filter, filter_flags
@@ -255,6 +258,10 @@ class _Creation:
         self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid), creating=False)
         self._save()
         apply_limits(self.prepared.plan.cgroup)
+        if self.prepared.plan.net_devices:
+            from pyruntime.execute.net_devices import move_devices
+
+            move_devices(self.prepared.plan.net_devices, pid)
 
     def _run_hooks(self, pid: int) -> None:
         if self.hooks.prestart or self.hooks.create_runtime:

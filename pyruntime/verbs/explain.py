@@ -71,7 +71,8 @@ def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
     if isinstance(before, Await) and before.rendezvous == MAPS_WRITTEN and plan.id_maps is not None:
         return [(plan.id_maps.describe(), "/linux/uidMappings")]
     if isinstance(before, Tell) and before.rendezvous == HOOKS_WANTED:
-        return [(step.describe(), step.origin) for step in plan.cgroup.limits]
+        limits = [(step.describe(), step.origin) for step in plan.cgroup.limits]
+        return limits + [(step.describe(), step.origin) for step in plan.net_devices]
     if isinstance(before, Tell) and before.rendezvous == READY:
         return [(limit.describe(), limit.origin) for limit in plan.rlimits]
     return []

@@ -56,7 +56,7 @@ def _linux() -> dict[str, object]:
         "selinux": {"enabled": True},
         "intelRdt": {"enabled": False},
         "mountExtensions": {"idmap": {"enabled": True}},
-        "netDevices": {"enabled": False},
+        "netDevices": {"enabled": True},
     }
 
 

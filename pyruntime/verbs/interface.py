@@ -70,10 +70,14 @@ def _ignore(_text: str) -> None:
 
 
 class GlobalOptions:
-    """The options before the verb.  `root` is absolute; `warn` and `trace` take a line for the log."""
+    """The options before the verb.
+
+    `root` is absolute; `warn` and `trace` take a line for the log; `trace_path` is the file for the timeline, or "".
+    """
 
     __slots__ = (
-        "cgroup_manager", "debug", "log", "log_format", "root", "rootless", "systemd_cgroup", "trace", "warn",
+        "cgroup_manager", "debug", "log", "log_format", "root", "rootless", "systemd_cgroup", "trace",
+        "trace_path", "warn",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +90,7 @@ class GlobalOptions:
         systemd_cgroup: bool = False,
         cgroup_manager: str = "cgroupfs",
         rootless: str = "auto",
+        trace_path: str = "",
     ) -> None:
         self.root = root
         self.log = log
@@ -94,5 +99,6 @@ class GlobalOptions:
         self.systemd_cgroup = systemd_cgroup
         self.cgroup_manager = cgroup_manager
         self.rootless = rootless
+        self.trace_path = trace_path
         self.warn: Callable[[str], None] = _ignore
         self.trace: Callable[[str], None] = _ignore

@@ -2,7 +2,8 @@
 
 import os
 
-from pyruntime.base.errors import UsageError
+from pyruntime.base.errors import UsageError, errno_text
+from pyruntime.base.jsonio import dumps
 from pyruntime.plan.launch import LaunchPlan
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
@@ -100,14 +101,51 @@ def pidfd_connection(arguments: Arguments) -> int:
 
 
 def step_observer(options: GlobalOptions, plan: LaunchPlan) -> "Callable[[int, int], None] | None":
-    """Under --debug: prints each step as it ends, in the words of `explain`, with its duration."""
-    if not options.debug:
+    """What is told of each step as it ends: under --debug the log, in the words of `explain`; with --trace a file."""
+    if not options.debug and not options.trace_path:
         return None
     steps = plan.operations
+    write = _timeline(options.trace_path, plan) if options.trace_path else None
 
     def observe(step: int, nanoseconds: int) -> None:
         operation = steps[step - 1]
-        origin = f"  {operation.origin}" if operation.origin else ""
-        options.trace(f"step {step}/{len(steps)} {nanoseconds / 1e6:.2f} ms  {operation.describe()}{origin}")
+        if write is not None:
+            write(step, nanoseconds)
+        if options.debug:
+            origin = f"  {operation.origin}" if operation.origin else ""
+            took = f"{nanoseconds / 1e6:.2f} ms"
+            options.trace(f"step {step}/{len(steps)} {took}  {operation.describe()}{origin}")
 
     return observe
+
+
+def _timeline(path: str, plan: LaunchPlan) -> "Callable[[int, int], None]":
+    """Appends a line of JSON for each step: when it ended, in milliseconds since the first one began, and how long
+    it took.  Steps that wait show what the parent did meanwhile.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    import time
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        what = f"cannot write the timeline {path}: {errno_text(error.errno or 0)}"
+        raise UsageError(what, hint="name a file in a folder that you may write to") from None
+    begin = time.monotonic_ns()
+
+    def write(step: int, nanoseconds: int) -> None:
+        operation = plan.operations[step - 1]
+        entry = {
+            "ended": round((time.monotonic_ns() - begin) / 1e6, 3),
+            "took": round(nanoseconds / 1e6, 3),
+            "step": step,
+            "of": len(plan.operations),
+            "operation": type(operation).__name__,
+            "does": operation.describe(),
+            "origin": operation.origin,
+        }
+        os.write(descriptor, dumps(entry).encode() + b"\n")
+
+    return write

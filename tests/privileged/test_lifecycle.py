@@ -205,3 +205,41 @@ def test_explain_touches_nothing(runtime: Runtime, verb: str) -> None:
     assert "mask /proc/kcore" in text
     assert "/linux/maskedPaths/2" in text
     assert not runtime.root.exists()
+
+
+def test_the_timeline_has_every_step_of_create_and_exec(runtime: Runtime) -> None:
+    path, name = runtime.directory / "timeline", runtime.new_id()
+    runtime.call("--trace", str(path), "run", "-d", "--bundle", str(runtime.bundle("sleep", "100")), name)
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    pivot = next(entry for entry in entries if entry["operation"] == "PivotRoot")
+    assert pivot["took"] > 0
+    assert [entry["step"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert entries[-1]["of"] - len(entries) < 4, "only what comes after start is missing"
+    ended = [entry["ended"] for entry in entries]
+    assert ended == sorted(ended)
+    assert any(entry["origin"] == "/mounts/0" for entry in entries)
+    runtime.call("--trace", str(path), "exec", name, "true")
+    assert "JoinProcess" in path.read_text()
+    failed = runtime.call("--trace", "/no/such/folder/t", "exec", name, "true", check=False)
+    assert "cannot write the timeline /no/such/folder/t: no such file or directory" in failed.stderr
+
+
+@pytest.mark.parametrize("words", [["--systemd-cgroup"], ["--cgroup-manager", "systemd"]])
+def test_a_cgroup_driver_that_is_not_there_is_refused_and_not_replaced(
+    runtime: Runtime, words: list[str]
+) -> None:
+    bundle = str(runtime.bundle("true"))
+    done = runtime.call(*words, "run", "--bundle", bundle, runtime.new_id(), check=False)
+    assert done.returncode == 1
+    assert (
+        "systemd cgroup flag passed, but systemd support for managing cgroups is not available" in done.stderr
+    )
+    assert runtime.leftovers() == []
+
+
+def test_without_a_cgroup_driver_the_process_stays_in_the_callers_cgroups(runtime: Runtime) -> None:
+    out = runtime.call(
+        "--cgroup-manager", "disabled", "run", "--bundle", str(runtime.bundle("cat", "/proc/self/cgroup")),
+        runtime.new_id(),
+    ).stdout  # fmt: skip
+    assert out == Path("/proc/self/cgroup").read_text()

@@ -60,6 +60,10 @@ def plan_cgroup(
 
     Source: config-linux.md, "Control groups".
     """
+    if cgroup_manager == "systemd":
+        hint = "leave --systemd-cgroup out, and write cgroupsPath as a path: this version makes cgroups by itself"
+        what = "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
+        raise SpecError(what, where="/linux/cgroupsPath", hint=hint)
     if cgroup_manager == "disabled" or layout.mode == "none":
         _refuse_limits(
             config, "cgroups are disabled" if layout.mode != "none" else "no cgroup hierarchy is mounted"
