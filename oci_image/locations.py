@@ -1,10 +1,12 @@
 """Images by transport and place, as the command line writes them: `oci:DIR:NAME`, `docker://HOST/PATH:TAG`.
 
-A text without a transport is the name of an image of the store.
+A text without a transport is the name of an image of the store.  `@DIGEST` and `@N`, the place in the index
+from 0, mean one image of a layout or an archive, to read from.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from oci_image.model.digest import parse_digest
@@ -31,7 +33,7 @@ def split_location(text: str) -> tuple[str, str, str]:
             rest = text[len(transport) :]
             if transport in ("docker://", "dir:"):
                 place, name = rest, ""
-            elif "@" in rest and ":" in rest.rpartition("@")[2]:
+            elif re.search(r"@\w+:[^@]*$", rest) or re.fullmatch(r"[^:]*@\d+", rest):
                 place, _, name = rest.rpartition("@")
                 name = "@" + name
             else:
@@ -45,6 +47,8 @@ def split_location(text: str) -> tuple[str, str, str]:
 
 
 def _reference(name: str) -> Reference:
+    if name[:1] == "@" and name[1:].isdigit():
+        return Reference(position=int(name[1:]))
     return Reference(digest=parse_digest(name[1:])) if name.startswith("@") else Reference(tag=name)
 
 
@@ -73,7 +77,7 @@ def open_destination(
     """
     transport, place, name = split_location(text)
     if name.startswith("@"):
-        raise UsageError(f"{text!r}: an image cannot be given a digest as its name")
+        raise UsageError(f"{text!r}: an image cannot be given a digest or a position as its name")
     if transport == "":
         return LayoutDestination(store or default_store_path(), place)
     if transport == "oci:":

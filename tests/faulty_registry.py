@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,13 +17,30 @@ class FaultyRegistry:
     """Holds one image, `app:1`; `faults` maps a kind of failure to how often it still happens."""
 
     def __init__(self, layer: bytes, **faults: int) -> None:
-        self.layer, self.faults = layer, dict(faults)
+        self.faults = dict(faults)
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.tokens = 0
+        self.tags = ["1"]
+        self.repositories = ["app"]
+        self.found: list[dict[str, Any]] | None = None
+        self.blobs: dict[str, bytes] = {}
+        self.serve(layer)
+        registry = self
+
+        class Handler(_Handler):
+            state = registry
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def serve(self, layer: bytes) -> None:
+        """Hold an image with this layer from now on."""
+        self.layer = layer
         config = json.dumps(
             {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}
         ).encode()
-        self.blobs = {self.digest(data): data for data in (layer, config)}
+        self.blobs |= {self.digest(data): data for data in (layer, config)}
         described = [
             {"mediaType": kind, "digest": self.digest(data), "size": len(data)}
             for kind, data in (
@@ -33,14 +51,6 @@ class FaultyRegistry:
         self.manifest = json.dumps(
             {"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}
         ).encode()
-        registry = self
-
-        class Handler(_Handler):
-            state = registry
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
 
     @staticmethod
     def digest(data: bytes) -> str:
@@ -104,8 +114,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer(307, Location=f"http://localhost:{port}/elsewhere/{digest}")
             else:
                 self.blob(digest)
+        elif self.path.startswith("/v1/search"):
+            self.give({"results": state.found} if state.found is not None else None)
+        elif self.path.endswith("/tags/list"):
+            self.give({"tags": state.tags})
+        elif self.path.startswith("/v2/_catalog"):
+            self.give({"repositories": state.repositories})
         else:
             self.answer(200, b"{}")
+
+    def give(self, value: Any) -> None:
+        self.answer(404 if value is None else 200, json.dumps(value).encode())
 
     def authorized(self) -> bool:
         given = self.headers.get("Authorization", "")
@@ -136,6 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(length))
         self.end_headers()
+        if data is state.layer and state.take("slow"):
+            for begin in range(0, length, length // 8):
+                self.wfile.write(rest[begin : begin + length // 8])
+                self.wfile.flush()
+                time.sleep(0.1)
+            return
         self.wfile.write(rest[: length // 2] if cut else rest)
         if cut:
             self.wfile.flush()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 VERBS = {
     "catalog": "catalog",
     "commit": "repack",
+    "completion": "completion",
     "config": "config",
     "copy": "copying",
     "delete": "deleting",
@@ -41,6 +42,7 @@ VERBS = {
     "remove": "removing",
     "repack": "repack",
     "save": "saving",
+    "search": "search",
     "snapshots": "snapshots",
     "squash": "squash",
     "stat": "stating",
@@ -135,6 +137,11 @@ def _verb(name: str) -> ModuleType:
     import importlib
 
     return importlib.import_module(f"oci_image.verbs.{VERBS[name]}")
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with every verb."""
+    return _parser({name: _verb(name) for name in VERBS})
 
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:

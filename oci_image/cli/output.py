@@ -6,6 +6,8 @@ import json
 import sys
 from typing import Any
 
+from pyruntime.base.errors import HostError, errno_text
+
 
 class Output:
     """Results go to stdout, warnings and errors to stderr."""
@@ -21,10 +23,23 @@ class Output:
         elif not self._quiet:
             sys.stdout.write(text + "\n")
 
+    def lines(self, lines: list[str], value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """A result of any number of lines, none included."""
+        if lines or self._as_json:
+            self.result("\n".join(lines), value)
+
     def raw(self, data: bytes) -> None:
         """A document's own bytes, with nothing added."""
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+    def write_file(self, path: str, text: str) -> None:
+        """Something that the user wants in a file as well."""
+        try:
+            with open(path, "w", encoding="utf-8") as target:
+                target.write(text)
+        except OSError as error:
+            raise HostError(f"cannot write: {errno_text(error.errno or 0)}", where=path) from None
 
     def warn(self, text: str) -> None:
         """Something was done differently than asked."""

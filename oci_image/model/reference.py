@@ -12,12 +12,15 @@ DEFAULT_TAG = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image by tag or by digest; with both empty the layout's only image is meant."""
+    """An image by tag, by digest or by its place in the index; with none of them the only image is meant."""
 
     tag: str = ""
     digest: Digest | None = None
+    position: int | None = None  # from 0
 
     def __str__(self) -> str:
+        if self.position is not None:
+            return f"@{self.position}"
         return str(self.digest) if self.digest else self.tag or "(the only image)"
 
 

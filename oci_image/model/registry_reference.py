@@ -43,11 +43,7 @@ class RegistryReference:
 def parse_registry_reference(text: str, *, default_tag: str = "latest") -> RegistryReference:
     """Parse a reference; UsageError with what is wrong."""
     rest, at, digest_text = text.partition("@")
-    first, slash, remainder = rest.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
-        host, path = first, remainder
-    else:
-        host, path = DOCKER_HUB, rest
+    host, path = split_host(rest)
     path, colon, tag = path.partition(":")
     if host in ("index.docker.io", "registry-1.docker.io"):
         host = DOCKER_HUB
@@ -63,6 +59,14 @@ def parse_registry_reference(text: str, *, default_tag: str = "latest") -> Regis
     except ImageError as error:
         raise UsageError(f"image name {text!r}: {error.what}", hint=hint) from None
     return RegistryReference(host, path, tag or ("" if at else default_tag), digest)
+
+
+def split_host(text: str) -> tuple[str, str]:
+    """The host that a name begins with, or else Docker Hub, and the rest."""
+    first, slash, remainder = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return first, remainder
+    return DOCKER_HUB, text
 
 
 def full_name(text: str) -> str:

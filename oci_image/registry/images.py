@@ -60,7 +60,7 @@ class RegistrySource:
         response = self._client.request(
             "GET", f"{self._client.repository}/manifests/{selector}", headers=_ACCEPT
         )
-        return _read_document(response, selector), response.headers.get("Docker-Content-Digest", "")
+        return read_document(response, selector), response.headers.get("Docker-Content-Digest", "")
 
     def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes from `offset` on; a connection that breaks is taken up again where it was."""
@@ -93,7 +93,7 @@ class RegistrySource:
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         try:
             path = f"{self._client.repository}/referrers/{digest}"
-            data = _read_document(self._client.request("GET", path), str(digest))
+            data = read_document(self._client.request("GET", path), str(digest))
         except RegistryError as error:
             if error.status not in (400, 404, 405):
                 raise
@@ -222,7 +222,7 @@ class RegistryDestination:
         tag = _fallback_tag(subject)
         try:
             path = f"{self._client.repository}/manifests/{tag}"
-            old = json.loads(_read_document(self._client.request("GET", path, headers=_ACCEPT), tag))
+            old = json.loads(read_document(self._client.request("GET", path, headers=_ACCEPT), tag))
         except RegistryError as error:
             if error.status != 404:
                 raise
@@ -299,7 +299,7 @@ def _paged(client: RegistryClient, path: str, key: str, scope: str) -> list[str]
     try:
         for _ in range(_MAX_PAGES):
             response = client.request("GET", path, scope=scope)
-            document: dict[str, Any] = json.loads(_read_document(response, path))
+            document: dict[str, Any] = json.loads(read_document(response, path))
             found += [str(name) for name in document.get(key) or []]
             link = re.match(r'<([^>]*)>\s*;\s*rel="?next', response.headers.get("Link", ""))
             if not link:
@@ -315,7 +315,8 @@ def _paged(client: RegistryClient, path: str, key: str, scope: str) -> list[str]
     raise RegistryError(f"registry has more than {_MAX_PAGES} pages of {key}", where=client.host)
 
 
-def _read_document(response: urllib3.BaseHTTPResponse, where: str) -> bytes:
+def read_document(response: urllib3.BaseHTTPResponse, where: str) -> bytes:
+    """The body of an answer that is a document; `where` names it in errors."""
     try:
         data = response.read(MAX_DOCUMENT_BYTES + 1, decode_content=False)
         if len(data) > MAX_DOCUMENT_BYTES:

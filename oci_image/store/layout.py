@@ -121,6 +121,12 @@ class Layout:
     def entry_of(self, reference: Reference) -> Descriptor:
         """The descriptor in index.json that `reference` means; ImageError if there is none or are several."""
         entries = self.index().manifests
+        if reference.position is not None:
+            if reference.position >= len(entries):
+                raise ImageError(
+                    f"image layout has no image at {reference}", where=self.path, hint=_names(entries)
+                )
+            return entries[reference.position]
         if reference.digest:
             for entry in entries:
                 if entry.digest == reference.digest:

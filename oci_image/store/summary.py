@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
@@ -26,6 +26,7 @@ class ImageSummary:
     created: str
     size: int
     platforms: tuple[str, ...]
+    labels: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as data."""
@@ -40,6 +41,7 @@ def list_images(store: Store) -> tuple[ImageSummary, ...]:
 def _summary(store: Store, entry: Descriptor) -> ImageSummary:
     size, created = 0, ""
     platforms: list[str] = []
+    labels: dict[str, str] = {}
     for part in walk(store, (entry,)):
         kind = essence(part.media_type)
         there = store.has_blob(part.digest)
@@ -52,7 +54,10 @@ def _summary(store: Store, entry: Descriptor) -> ImageSummary:
             except ImageError:
                 continue
             created = str(config.get("created") or "")
+            settings = config.get("config")
+            given = settings.get("Labels") if isinstance(settings, dict) else None
+            labels = {key: str(value) for key, value in given.items()} if isinstance(given, dict) else {}
             if essence(entry.media_type) not in INDEXES:
                 platforms = [f"{config.get('os')}/{config.get('architecture')}"]
     name = entry.annotations.get(REF_NAME, "")
-    return ImageSummary(name, str(entry.digest), entry.media_type, created, size, tuple(platforms))
+    return ImageSummary(name, str(entry.digest), entry.media_type, created, size, tuple(platforms), labels)

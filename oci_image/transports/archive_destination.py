@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from oci_image.errors import ImageError
 from oci_image.model.content import children_of
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 class ArchiveDestination:
     """A new archive; it replaces a file of that name.  Several images may go into it, one by one."""
 
-    def __init__(self, path: str, name: str, *, docker: bool) -> None:
-        self._path = os.path.abspath(path)
+    def __init__(self, target: str | IO[bytes], name: str, *, docker: bool) -> None:
+        """Begin with a file, or on a stream that is open already and stays so."""
+        self._stream = None if isinstance(target, str) else target
+        self._path = os.path.abspath(target) if isinstance(target, str) else "the stream"
         self._name = name
         self._docker = docker
         self._lock = threading.Lock()
@@ -43,11 +45,13 @@ class ArchiveDestination:
         head, tail = os.path.split(self._path)
         self._temporary = os.path.join(head, f".{tail}.{os.getpid()}")
         try:
-            self._file = open(self._temporary, "xb")  # noqa: SIM115 - lives as long as the object
+            self._file = self._stream or open(self._temporary, "xb")  # noqa: SIM115 - lives longer
         except OSError as error:
-            raise ImageError(f"cannot write archive: {errno_text(error.errno or 0)}", where=path) from None
+            what = f"cannot write archive: {errno_text(error.errno or 0)}"
+            raise ImageError(what, where=self._path) from None
+        target_file = cast("IO[bytes]", _Counting(self._file)) if self._stream else self._file
         self._archive = tarfile.TarFile(
-            fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT, copybufsize=PIECE
+            fileobj=target_file, mode="w", format=tarfile.PAX_FORMAT, copybufsize=PIECE
         )
         self._add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
 
@@ -103,14 +107,17 @@ class ArchiveDestination:
         try:
             self._archive.close()
             self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._temporary, self._path)
+            if self._stream is None:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                os.replace(self._temporary, self._path)
         except OSError as error:
             what = f"cannot write archive: {errno_text(error.errno or 0)}"
             raise ImageError(what, where=self._path) from None
 
     def close(self) -> None:
+        if self._stream is not None:
+            return
         self._file.close()
         try:
             os.unlink(self._temporary)
@@ -124,6 +131,22 @@ class ArchiveDestination:
 
 
 _NAMES = (REF_NAME, FULL_NAME)
+
+
+class _Counting:
+    """A stream that need not know where it is, for tarfile, which wants to."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        self._stream.write(data)
+        self._written += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
 
 
 class _Pieces(io.RawIOBase):

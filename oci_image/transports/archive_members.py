@@ -8,6 +8,7 @@ import lzma
 import os
 import posixpath
 import shutil
+import stat
 import tarfile
 import tempfile
 from typing import IO, TYPE_CHECKING, cast
@@ -27,11 +28,16 @@ _MAX_LINKS = 20
 class ArchiveMembers:
     """Names and places of the regular files in an archive, which may be compressed as a whole."""
 
-    def __init__(self, path: str) -> None:
-        """Open and index the archive; ImageError if it cannot be read or is no tar."""
-        self.path = path
+    def __init__(self, archive: str | IO[bytes], scratch: str = "") -> None:
+        """Open and index the archive, a file or an open stream; ImageError if it cannot be read or is no tar.
+
+        What is compressed, or cannot be read at any place, is copied into a file without a name in the
+        directory `scratch` (by default that of the archive).
+        """
+        self.path = path = archive if isinstance(archive, str) else "the stream"
         try:
-            self._file = _plain(open(path, "rb"))  # noqa: SIM115 - lives as long as the object
+            file = open(archive, "rb") if isinstance(archive, str) else archive  # noqa: SIM115 - lives longer
+            self._file = _plain(file, scratch or os.path.dirname(os.path.abspath(path)))
         except (OSError, EOFError, lzma.LZMAError) as error:
             number = error.errno if isinstance(error, OSError) else None
             what = errno_text(number) if number else str(error)
@@ -107,8 +113,17 @@ class ArchiveMembers:
         self._file.close()
 
 
-def _plain(file: IO[bytes]) -> IO[bytes]:
+def _plain(file: IO[bytes], scratch: str) -> IO[bytes]:
     """The file itself, or its decompressed content in a file without a name."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        spooled = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the object
+        try:
+            shutil.copyfileobj(file, spooled, PIECE)
+        except BaseException:
+            spooled.close()
+            raise
+        spooled.seek(0)
+        file = cast("IO[bytes]", spooled)
     start = file.read(6)
     file.seek(0)
     openers = {
@@ -119,7 +134,7 @@ def _plain(file: IO[bytes]) -> IO[bytes]:
     }
     for magic, opener in openers.items():
         if start.startswith(magic):
-            plain = tempfile.TemporaryFile(dir=os.path.dirname(os.path.abspath(file.name)))  # noqa: SIM115
+            plain = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the object
             try:
                 with file, cast("Callable[[IO[bytes]], IO[bytes]]", opener)(file) as reader:
                     shutil.copyfileobj(reader, plain, PIECE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.model.content import subject_of
@@ -40,8 +40,10 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 class ArchiveSource:
     """An image of an archive."""
 
-    def __init__(self, path: str, reference: Reference) -> None:
-        self._members = ArchiveMembers(path)
+    def __init__(self, archive: str | IO[bytes], reference: Reference, *, scratch: str = "") -> None:
+        """Open a file or a stream; `scratch` is a directory for what has to be copied to be read."""
+        self._members = ArchiveMembers(archive, scratch)
+        path = self._members.path
         self._reference = reference
         self._made: dict[str, bytes] = {}
         self._places: dict[str, tuple[int, int]] = {}
@@ -60,6 +62,10 @@ class ArchiveSource:
             self.close()
             raise
 
+    def select(self, reference: Reference) -> None:
+        """Mean another image of the archive from now on."""
+        self._reference = reference
+
     def names(self) -> list[str]:
         """Every name in the archive."""
         return [name for entry in self._entries if (name := _full_name(entry))]
@@ -74,8 +80,10 @@ class ArchiveSource:
 
     def _entry_of(self) -> Descriptor:
         wanted = self._reference
+        if wanted.position is not None and wanted.position < len(self._entries):
+            return self._entries[wanted.position]
         only = len({entry.digest for entry in self._entries}) == 1
-        if only and not wanted.tag and wanted.digest is None:
+        if only and not wanted.tag and wanted.digest is None and wanted.position is None:
             return self._entries[0]
         for entry in self._entries:
             if wanted.digest == entry.digest:

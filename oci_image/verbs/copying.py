@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from oci_image.cli.progress import Progress
-from oci_image.copying import CopyOptions, copy_image
-from oci_image.locations import open_destination, open_source
+from oci_image.copying import CopyOptions
 from oci_image.model.platform import parse_platform
+from oci_image.transfer import copy
 from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, registry_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from oci_image.cli.output import Output
+    from oci_image.copying import CopyResult
 
 SUMMARY = "copy an image from one place to another"
 DESCRIPTION = f"""\
@@ -24,6 +27,7 @@ examples:
   oci-image copy --all docker://alpine:3.20 docker://registry.example/alpine:3.20
   oci-image copy docker-archive:saved.tar oci:layout:app
   oci-image copy --all oci:layout:app oci-archive:app.tar:app
+  oci-image copy oci:layout@0 dir:/tmp/first
   oci-image copy --format docker alpine dir:/tmp/alpine"""
 
 
@@ -47,48 +51,48 @@ def add_copy_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    copy(arguments, output, arguments.source, arguments.destination)
+    with copy_options(arguments) as options:
+        result = copy(
+            arguments.source,
+            arguments.destination,
+            options,
+            store=arguments.store,
+            registry=registry_options(arguments),
+        )
+    show_copy(output, arguments.destination, result)
     return 0
 
 
-def copy(
-    arguments: argparse.Namespace,
-    output: Output,
-    source_text: str,
-    destination_text: str,
-    mount_from: str = "",
-) -> None:
-    """Copy, show how far it is, and print the result."""
+@contextmanager
+def copy_options(arguments: argparse.Namespace) -> Iterator[CopyOptions]:
+    """The same as the library takes it; progress is shown until the block ends."""
     progress = Progress(quiet=arguments.quiet or arguments.json)
-    options = CopyOptions(
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
-        every_platform=arguments.all,
-        form=arguments.format,
-        referrers=arguments.referrers,
-        jobs=arguments.jobs,
-        progress=progress.advance,
-    )
-    registry = registry_options(arguments)
-    source = open_source(source_text, store=arguments.store, registry=registry)
     try:
-        destination = open_destination(
-            destination_text, store=arguments.store, registry=registry, mount_from=mount_from
+        yield CopyOptions(
+            platform=parse_platform(arguments.platform) if arguments.platform else None,
+            every_platform=arguments.all,
+            form=arguments.format,
+            referrers=arguments.referrers,
+            jobs=arguments.jobs,
+            progress=progress.advance,
         )
-        try:
-            result = copy_image(source, destination, options)
-            destination.commit()
-        finally:
-            destination.close()
     finally:
-        source.close()
         progress.finish()
-    digest = str(result.root.digest)
-    value = {
-        "digest": digest,
+
+
+def show_copy(output: Output, name: str, result: CopyResult) -> None:
+    """Print what was copied."""
+    text = f"{name}: digest: {result.root.digest} size: {result.root.size}"
+    output.result(text, describe_copy(name, result))
+
+
+def describe_copy(name: str, result: CopyResult) -> dict[str, Any]:
+    """What was copied, as data."""
+    return {
+        "digest": str(result.root.digest),
         "mediaType": result.root.media_type,
-        "name": destination_text,
+        "name": name,
         "copied": result.copied,
         "present": result.present,
         "bytes": result.size,
     }
-    output.result(f"{destination_text}: digest: {digest} size: {result.root.size}", value)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from oci_image.inspecting import describe_image, read_image
 from oci_image.locations import open_source
 from oci_image.model.platform import parse_platform
-from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, registry_options
-from pyruntime.base.errors import UsageError
+from oci_image.verbs.options import (
+    PLACES,
+    add_platform,
+    add_registry,
+    add_store,
+    fill_in,
+    registry_options,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -58,17 +63,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         return 0
     value = image.config if arguments.config else describe_image(image, arguments.image)
     if arguments.format:
-        try:
-            sys.stdout.write(
-                arguments.format.format_map({key: _text(item) for key, item in value.items()}) + "\n"
-            )
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            known = ", ".join(value)
-            raise UsageError(f"format refers to {error}, which is not there", hint=f"keys: {known}") from None
+        output.result(fill_in(arguments.format, value), value)
         return 0
     output.result(json.dumps(value, indent=4), value)
     return 0
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_image.store.content import Store, default_store_path
+from oci_image.store.filters import FILTERS, filter_images
 from oci_image.store.summary import list_images
-from oci_image.verbs.options import add_store, readable_size
+from oci_image.verbs.options import add_store, fill_in, readable_size
 
 if TYPE_CHECKING:
     import argparse
@@ -14,24 +15,45 @@ if TYPE_CHECKING:
     from oci_image.cli.output import Output
 
 SUMMARY = "list the images of a store"
-DESCRIPTION = "List the images of a store: name, digest, when it was made, and the bytes of its blobs."
+DESCRIPTION = f"""\
+List the images of a store: name, digest, when it was made, and the bytes of its blobs.
+Filters: {", ".join(FILTERS)}; an image must pass all of them."""
 EXAMPLES = """\
 examples:
   oci-image list
   oci-image list --store ./layout --json
-  oci-image list --digests"""
+  oci-image list --filter reference='*/team/*' --filter label=stage=test
+  oci-image list --filter dangling=true --format '{digest}'"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add_store(parser)
     parser.add_argument("--digests", action="store_true", help="show whole digests")
+    parser.add_argument(
+        "--filter",
+        "-f",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only these; may be repeated",
+    )
+    parser.add_argument(
+        "--format",
+        default="",
+        metavar="TEXT",
+        help="a line for each, with {name}, {digest}, {created}, {size}",
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     with Store.open(arguments.store or default_store_path(), create=not arguments.store) as store:
-        images = list_images(store)
+        images = filter_images(list_images(store), arguments.filter)
+    if arguments.format:
+        lines = [fill_in(arguments.format, image.to_json()) for image in images]
+        output.lines(lines, [image.to_json() for image in images])
+        return 0
     rows = [("NAME", "DIGEST", "CREATED", "SIZE")]
     for image in images:
         digest = image.digest if arguments.digests else image.digest.partition(":")[2][:12]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from oci_image.copying import CopyOptions, copy_image
-from oci_image.model.reference import Reference
-from oci_image.model.registry_reference import full_name
-from oci_image.store.content import default_store_path
-from oci_image.transports.archive_source import ArchiveSource
-from oci_image.transports.layout import LayoutDestination
+from oci_image.transfer import load
 from oci_image.verbs.options import add_store
+from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -24,36 +21,30 @@ the store.  A name that is taken moves to the loaded image, and the output says 
 EXAMPLES = """\
 examples:
   oci-image load -i images.tar
+  docker save alpine | oci-image load
   oci-image load --store ./layout -i images.tar.gz"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add_store(parser)
-    parser.add_argument("--input", "-i", required=True, metavar="FILE", help="the archive")
+    parser.add_argument(
+        "--input", "-i", default="-", metavar="FILE", help="the archive (default: standard input)"
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    first = ArchiveSource(arguments.input, Reference())
-    try:
-        wanted = [*first.names()] or [f"@{entry.digest}" for entry in first.entries()]
-        digests = {f"@{entry.digest}": entry.digest for entry in first.entries()}
-    finally:
-        first.close()
+    if arguments.input == "-" and sys.stdin.isatty():
+        raise UsageError("an archive is not read from a terminal", hint="use --input FILE")
+    archive = sys.stdin.buffer if arguments.input == "-" else arguments.input
     loaded = {}
-    for name in wanted:
-        reference = Reference(digest=digests[name]) if name in digests else Reference(tag=name)
-        final = "" if name in digests else name if arguments.store else full_name(name)
-        source = ArchiveSource(arguments.input, reference)
-        destination = LayoutDestination(arguments.store or default_store_path(), final)
-        try:
-            result = copy_image(source, destination, CopyOptions(every_platform=True))
-            destination.commit()
-        finally:
-            destination.close()
-            source.close()
-        loaded[final or str(result.root.digest)] = str(result.root.digest)
-    lines = [f"Loaded image{' ID' if name == digest else ''}: {name}" for name, digest in loaded.items()]
-    output.result("\n".join(lines), loaded)
+    lines = []
+    for image in load(archive, store=arguments.store, exact_names=bool(arguments.store)):
+        digest = str(image.root.digest)
+        loaded[image.name or digest] = digest
+        lines.append(f"Loaded image: {image.name}" if image.name else f"Loaded image ID: {digest}")
+        if image.replaced:
+            lines.append(f"The name {image.name} was that of {image.replaced} before")
+    output.lines(lines, loaded)
     return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from oci_image.registry.client import RegistryOptions
 
@@ -52,6 +55,18 @@ def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
         authfile=arguments.authfile,
         credentials=Credentials(user, password) if colon else None,
     )
+
+
+def fill_in(form: str, value: Mapping[str, Any]) -> str:
+    """A text with its {keys} replaced; UsageError for one that is not there."""
+    import json
+
+    texts = {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}
+    try:
+        return form.format_map(texts)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        known = ", ".join(value)
+        raise UsageError(f"format refers to {error}, which is not there", hint=f"keys: {known}") from None
 
 
 def readable_size(size: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from oci_image.copying import CopyOptions, copy_image
-from oci_image.locations import open_source
+from oci_image.copying import CopyOptions
 from oci_image.model.platform import parse_platform
-from oci_image.transports.archive_destination import ArchiveDestination
+from oci_image.transfer import save
 from oci_image.verbs.options import add_platform, add_store
+from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +23,7 @@ podman and skopeo load it.  Layers that images share are saved once."""
 EXAMPLES = """\
 examples:
   oci-image save -o images.tar alpine debian:12
+  oci-image save alpine | ssh host docker load
   oci-image save --all -o every-platform.tar alpine"""
 
 
@@ -31,8 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_platform(parser)
     parser.add_argument("--all", "-a", action="store_true", help="save indexes with all of their platforms")
     parser.add_argument(
-        "--output", "-o", required=True, metavar="FILE", help="the archive; replaced if it is there"
-    )
+        "--output", "-o", default="-", metavar="FILE",
+        help="the archive; replaced if it is there (default: standard output)",
+    )  # fmt: skip
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="names or digests")
 
 
@@ -42,20 +45,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         platform=parse_platform(arguments.platform) if arguments.platform else None,
         every_platform=arguments.all,
     )
-    saved = {}
-    destination = ArchiveDestination(arguments.output, "", docker=True)
-    try:
-        for image in arguments.images:
-            source = open_source(image, store=arguments.store)
-            try:
-                destination.rename("" if image.startswith("sha256:") else image)
-                saved[image] = str(copy_image(source, destination, options).root.digest)
-            finally:
-                source.close()
-        destination.commit()
-    finally:
-        destination.close()
+    if arguments.output == "-":
+        if sys.stdout.isatty():
+            raise UsageError("an archive is not written to a terminal", hint="use --output FILE")
+        save(arguments.images, sys.stdout.buffer, options, store=arguments.store)
+        sys.stdout.buffer.flush()
+        return 0
+    saved = save(arguments.images, arguments.output, options, store=arguments.store)
     output.result(
-        f"saved {len(saved)} images in {arguments.output}", {"file": arguments.output, "images": saved}
+        f"saved {len(saved)} images in {arguments.output}",
+        {"file": arguments.output, "images": {name: str(digest) for name, digest in saved.items()}},
     )
     return 0

@@ -1,0 +1,273 @@
+"""Images moved by the names that people write: copied, pulled, pushed, saved and loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING
+
+from oci_image.copying import CopyOptions, CopyResult, choose_platform, copy_image
+from oci_image.errors import ImageError, RegistryError
+from oci_image.inspecting import read_image
+from oci_image.locations import open_destination, open_source
+from oci_image.model.digest import parse_digest
+from oci_image.model.platform import Platform, host_platform
+from oci_image.model.reference import Reference
+from oci_image.model.registry_reference import RegistryReference, full_name, parse_registry_reference
+from oci_image.store.content import Store, default_store_path
+from oci_image.store.layout import REF_NAME
+from oci_image.transports.archive_destination import ArchiveDestination
+from oci_image.transports.archive_source import ArchiveSource
+from oci_image.transports.layout import LayoutDestination
+from pyruntime.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from oci_image.model.descriptor import Descriptor
+    from oci_image.model.digest import Digest
+    from oci_image.registry.client import RegistryOptions
+
+POLICIES = ("always", "missing", "never", "newer")
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """An image that now has `name`; `result` is None if nothing had to be moved.
+
+    `replaced` is the digest of the image that had the name before, if it was another.
+    """
+
+    name: str
+    root: Descriptor
+    result: CopyResult | None
+    replaced: Digest | None = None
+
+
+def copy(
+    source: str,
+    destination: str,
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+    registry: RegistryOptions | None = None,
+    mount_from: str = "",
+) -> CopyResult:
+    """Copy an image between two places, which are written as on the command line (`oci:DIR:NAME`, ...).
+
+    `store` is where names without a transport are.  `mount_from` is a repository of the destination's
+    registry that has some of the layers.
+
+    Raises: UsageError, ImageError, IntegrityError, RegistryError; the destination is then as it was.
+    """
+    reader = open_source(source, store=store, registry=registry)
+    try:
+        writer = open_destination(destination, store=store, registry=registry, mount_from=mount_from)
+        try:
+            result = copy_image(reader, writer, options)
+            writer.commit()
+        finally:
+            writer.close()
+    finally:
+        reader.close()
+    return result
+
+
+def pull(
+    reference: str,
+    options: CopyOptions | None = None,
+    *,
+    name: str = "",
+    policy: str = "always",
+    store: str = "",
+    registry: RegistryOptions | None = None,
+) -> Transferred:
+    """Fetch an image of a registry into the store, under `name` or else its own.
+
+    Policy "always" asks the registry in any case, "missing" only if the store has no such image for the
+    platform, "never" not at all, and "newer" fetches what has another digest there, and is content with
+    what the store has where the registry cannot be reached.
+
+    Raises: UsageError, RegistryError, IntegrityError, ImageError.
+    """
+    if policy not in POLICIES:
+        raise UsageError(f"unknown pull policy {policy!r}", hint=f"policies: {', '.join(POLICIES)}")
+    parsed = parse_registry_reference(reference.removeprefix("docker://"))
+    name = name or str(parsed)
+    options = options or CopyOptions()
+    there = _present(name, options, store) if policy != "always" else None
+    if policy == "never" and there is None:
+        raise ImageError(f"image {name} is not in the store, and the policy is never to pull", where=name)
+    if there is not None and (policy != "newer" or not _is_newer(parsed, there, options, registry)):
+        return Transferred(name, there, None)
+    result = copy(f"docker://{parsed}", name, options, store=store, registry=registry)
+    return Transferred(name, result.root, result)
+
+
+def _present(name: str, options: CopyOptions, store: str) -> Descriptor | None:
+    """What the store has under `name`, if that is for the platform and complete."""
+    try:
+        source = open_source(name, store=store)
+    except ImageError:
+        return None
+    try:
+        root, _ = source.root()
+        image = read_image(source, options.platform)
+    except ImageError:
+        return None
+    finally:
+        source.close()
+    system, architecture, variant = (
+        str(image.config.get(key) or "") for key in ("os", "architecture", "variant")
+    )
+    made_for = Platform(system, architecture, variant)
+    fits = not system or made_for.suits(options.platform or host_platform()) > 0
+    return root if fits else None
+
+
+def _is_newer(
+    reference: RegistryReference, there: Descriptor, options: CopyOptions, registry: RegistryOptions | None
+) -> bool:
+    source = open_source(f"docker://{reference}", registry=registry)
+    try:
+        root, data = source.root()
+        if not options.every_platform:
+            root, _ = choose_platform(source, root, data, options.platform or host_platform())
+    except RegistryError:
+        return False
+    finally:
+        source.close()
+    return root.digest != there.digest
+
+
+def pull_every_tag(
+    repository: str,
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+    registry: RegistryOptions | None = None,
+) -> Iterator[Transferred]:
+    """Fetch every tag of a repository into the store; each is yielded when it is there.
+
+    Raises: UsageError if a tag or digest is named, and as `pull`.
+    """
+    from oci_image.registry.images import list_tags
+
+    parsed = _repository(repository)
+    for tag in list_tags(parsed, registry):
+        yield pull(str(replace(parsed, tag=tag)), options, store=store, registry=registry)
+
+
+def push(
+    image: str,
+    reference: str = "",
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+    registry: RegistryOptions | None = None,
+    mount_from: str = "",
+) -> Transferred:
+    """Send an image of the store to `reference`, or to where its name says.
+
+    Blobs that the registry has are not sent, nor those that it can take from its repository `mount_from`.
+
+    Raises: UsageError, ImageError if the store has no such image, RegistryError.
+    """
+    target = f"docker://{parse_registry_reference((reference or image).removeprefix('docker://'))}"
+    result = copy(image, target, options, store=store, registry=registry, mount_from=mount_from)
+    return Transferred(target, result.root, result)
+
+
+def push_every_tag(
+    repository: str,
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+    registry: RegistryOptions | None = None,
+) -> Iterator[Transferred]:
+    """Send every image of the store that has a name in `repository` there; each is yielded when it is done.
+
+    Raises: UsageError if a tag or digest is named, ImageError if there is none, RegistryError.
+    """
+    parsed = _repository(repository)
+    with Store.open(store or default_store_path()) as opened:
+        names = [entry.annotations.get(REF_NAME, "") for entry in opened.index().manifests]
+    found = [name for name in names if name.startswith(f"{parsed}:")]
+    if not found:
+        raise ImageError(f"no image of the store has a name in {parsed}", where=store or default_store_path())
+    for name in found:
+        result = copy(name, f"docker://{name}", options, store=store, registry=registry)
+        yield Transferred(name, result.root, result)
+
+
+def _repository(text: str) -> RegistryReference:
+    parsed = parse_registry_reference(text.removeprefix("docker://"), default_tag="")
+    if parsed.tag or parsed.digest:
+        raise UsageError(f"{text!r} names one image, not all of a repository", hint="leave the tag out")
+    return parsed
+
+
+def save(
+    images: Sequence[str],
+    target: str | IO[bytes],
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+) -> dict[str, Digest]:
+    """Write images of the store into one archive, a file or an open stream; the digest of each.
+
+    The archive is an image layout and a docker-archive at once; what images share is in it once.  An image
+    that is given by its digest keeps no name.
+
+    Raises: ImageError, IntegrityError; a file is then as it was.
+    """
+    saved = {}
+    destination = ArchiveDestination(target, "", docker=True)
+    try:
+        for image in images:
+            source = open_source(image, store=store)
+            try:
+                destination.rename("" if image.startswith("sha256:") else image)
+                saved[image] = copy_image(source, destination, options).root.digest
+            finally:
+                source.close()
+        destination.commit()
+    finally:
+        destination.close()
+    return saved
+
+
+def load(
+    archive: str | IO[bytes],
+    options: CopyOptions | None = None,
+    *,
+    store: str = "",
+    exact_names: bool = False,
+) -> Iterator[Transferred]:
+    """Take every image of an archive, a file or an open stream, into the store; each is yielded when it is there.
+
+    A name that is taken moves to the loaded image.  Names get what Docker fills in, unless `exact_names`.
+
+    Raises: ImageError, IntegrityError.
+    """
+    place = store or default_store_path()
+    options = replace(options or CopyOptions(), every_platform=True)
+    with Store.open(place, create=True) as opened:
+        had = {entry.annotations.get(REF_NAME, ""): entry.digest for entry in opened.index().manifests}
+    source = ArchiveSource(archive, Reference(), scratch=place)
+    try:
+        names = source.names() or [f"@{entry.digest}" for entry in source.entries()]
+        for name in names:
+            by_digest = name.startswith("@")
+            source.select(Reference(digest=parse_digest(name[1:])) if by_digest else Reference(tag=name))
+            final = "" if by_digest else name if exact_names else full_name(name)
+            destination = LayoutDestination(place, final)
+            try:
+                result = copy_image(source, destination, options)
+                destination.commit()
+            finally:
+                destination.close()
+            before = had.get(final) if final else None
+            replaced = before if before != result.root.digest else None
+            yield Transferred(final, result.root, result, replaced)
+    finally:
+        source.close()
