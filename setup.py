@@ -1,4 +1,4 @@
-"""The parts of the build that setup.cfg cannot say: the executor, the schemas, and the two programs.
+"""The parts of the build that setup.cfg cannot say: the executor, the probe, the schemas, and the two programs.
 
 Variables that the build obeys:
     PYRUNTIME_PYTHON   the interpreter that the installed programs start with
@@ -20,9 +20,13 @@ from distutils.command.build_scripts import build_scripts  # isort: skip
 
 # A build backend does not look for modules where setup.py lies.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "startup"))
+sys.path.insert(1, str(Path(__file__).resolve().parent))
 from launcher_build import build_program
 
+from conformance.probe import build_probe
+
 EXECUTOR = "pyruntime/execute/executor"
+PROBE = "conformance/probe/probe"
 SCHEMAS = "specs"
 TEMPLATE = "startup/script.py"
 # program -> (module with main(), directories that must be beside each other in site-packages)
@@ -65,6 +69,7 @@ class BuildPackages(build_py):
             command.append(compiler)
         os.makedirs(f"{target}/{EXECUTOR}", exist_ok=True)
         subprocess.run(command, check=True)
+        build_probe(f"{target}/{PROBE}")
         if os.path.isdir(SCHEMAS):
             shutil.copytree(SCHEMAS, f"{target}/pyruntime/{SCHEMAS}", dirs_exist_ok=True)
 

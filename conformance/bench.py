@@ -26,6 +26,8 @@ class Bench:
         self.directory = os.path.realpath(self._place.name)
         os.chmod(self.directory, 0o755)  # a container's user must reach its rootfs
         self.containers: list[Container] = []
+        # Below the root of the hierarchies, and of this bench alone.
+        self.cgroup = f"/conformance-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self) -> Self:
         return self

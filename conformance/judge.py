@@ -1,4 +1,4 @@
-"""Runs requirements on a runtime and gives each a verdict."""
+"""Runs requirements on runtimes and gives each a verdict."""
 
 import traceback
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from enum import Enum
 from conformance.bench import Bench
 from conformance.expect import BrokenError, UnavailableError
 from conformance.known_faults import known_fault
-from conformance.requirement import Requirement
+from conformance.requirement import Checked, Requirement
+from conformance.runtime import Runtime
 
 
 class Verdict(Enum):
@@ -28,10 +29,10 @@ class Judgement:
     reason: str = ""
 
 
-def judge_one(requirement: Requirement, runtime: str, name: str, probe: str) -> Judgement:
+def judge_one(requirement: Checked, runtime: Runtime, probe: str) -> Judgement:
     """Try one requirement; a fault of the check itself counts as a failure, with its traceback."""
     try:
-        with Bench(runtime, probe) as bench:
+        with Bench(runtime.path, probe) as bench:
             requirement.check(bench)
     except UnavailableError as lacking:
         return Judgement(requirement, Verdict.UNAVAILABLE, str(lacking))
@@ -41,17 +42,22 @@ def judge_one(requirement: Requirement, runtime: str, name: str, probe: str) -> 
         reason = "the check itself failed:\n" + traceback.format_exc(limit=-3)
     else:
         return Judgement(requirement, Verdict.PASSED)
-    if known := known_fault(name, requirement.identifier):
+    if known := known_fault(runtime.kind, requirement.identifier):
         return Judgement(requirement, Verdict.KNOWN, f"{known} [{reason}]")
     return Judgement(requirement, Verdict.FAILED, reason)
 
 
 def judge(
-    requirements: Sequence[Requirement], runtime: str, name: str, probe: str, at_once: int = 4
-) -> list[Judgement]:
-    """Try all of them, several at once; the judgements are in the order of the requirements.
+    requirements: Sequence[Checked], runtimes: Sequence[Runtime], probe: str, at_once: int
+) -> dict[str, list[Judgement]]:
+    """Try all of them on each runtime, `at_once` of the pairs at a time; the order is that of the requirements.
 
-    `name` is the runtime's in the list of known faults, `probe` the compiled probe.
+    The pairs are mixed, so that the slowest runtime does not run alone at the end.
     """
+    pairs = [(requirement, runtime) for requirement in requirements for runtime in runtimes]
+    found: dict[str, list[Judgement]] = {runtime.name: [] for runtime in runtimes}
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda one: judge_one(one, runtime, name, probe), requirements))
+        judgements = pool.map(lambda pair: judge_one(pair[0], pair[1], probe), pairs)
+        for (_, runtime), judgement in zip(pairs, judgements, strict=True):
+            found[runtime.name].append(judgement)
+    return found

@@ -7,15 +7,21 @@ from enum import Enum
 from conformance.bench import Bench
 
 SPECIFICATION = "https://github.com/opencontainers/runtime-spec/blob/v1.3.0/"
+PROGRAMS = "https://github.com/opencontainers/runtime-tools/tree/master/validation/"
 Check = Callable[[Bench], None]
 
 
 class Level(Enum):
-    """How binding a sentence is; `CALLERS` is not the specification's but what every caller of runc relies on."""
+    """How binding a sentence is.
+
+    `CALLERS` is not the specification's but what every caller of runc relies on; `TOOLS` is one of the programs of
+    the OCI runtime-tools.
+    """
 
     MUST = "MUST"
     SHOULD = "SHOULD"
     CALLERS = "callers"
+    TOOLS = "runtime-tools"
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,19 @@ class Requirement:
     level: Level
     anchor: str
     sentence: str
-    check: Check
 
     @property
     def link(self) -> str:
-        return SPECIFICATION + self.anchor if self.anchor else ""
+        if not self.anchor:
+            return ""
+        return (PROGRAMS if self.level is Level.TOOLS else SPECIFICATION) + self.anchor
+
+
+@dataclass(frozen=True)
+class Checked(Requirement):
+    """A requirement with the function that tries it on a bench."""
+
+    check: Check
 
 
 class Subject:
@@ -38,7 +52,7 @@ class Subject:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.requirements: list[Requirement] = []
+        self.requirements: list[Checked] = []
 
     def must(self, identifier: str, anchor: str, sentence: str) -> Callable[[Check], Check]:
         return self._adder(Level.MUST, identifier, anchor, sentence)
@@ -52,7 +66,7 @@ class Subject:
     def _adder(self, level: Level, identifier: str, anchor: str, sentence: str) -> Callable[[Check], Check]:
         def add(check: Check) -> Check:
             whole = f"{self.name}/{identifier}"
-            self.requirements.append(Requirement(whole, level, anchor, sentence, check))
+            self.requirements.append(Checked(whole, level, anchor, sentence, check))
             return check
 
         return add

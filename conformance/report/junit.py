@@ -3,19 +3,20 @@
 import xml.etree.ElementTree as ET
 
 from conformance.judge import Verdict
-from conformance.report import Judgements
+from conformance.report import Report
 
 
-def junit(judgements: Judgements) -> str:
+def junit(report: Report) -> str:
     """One suite a runtime; known faults count as skipped."""
     root = ET.Element("testsuites")
-    for runtime, judged in judgements.items():
+    for runtime, judged in report.judgements.items():
         verdicts = [one.verdict for one in judged]
         failures = verdicts.count(Verdict.FAILED)
         skipped = len(verdicts) - failures - verdicts.count(Verdict.PASSED)
         counts = {"tests": len(judged), "failures": failures, "skipped": skipped}
+        named = {"name": runtime, "hostname": report.host}
         suite = ET.SubElement(
-            root, "testsuite", {"name": runtime, **{key: str(count) for key, count in counts.items()}}
+            root, "testsuite", {**named, **{key: str(count) for key, count in counts.items()}}
         )
         for one in judged:
             subject, _, name = one.requirement.identifier.partition("/")

@@ -1,30 +1,42 @@
 """A Markdown table, requirement by runtime."""
 
+from collections.abc import Sequence
+
 from conformance.judge import Verdict
-from conformance.report import Judgements
+from conformance.report import Cell, Report, hosts_line, rows
 
 SIGNS = {Verdict.PASSED: "✓", Verdict.FAILED: "**✗**", Verdict.KNOWN: "✗", Verdict.UNAVAILABLE: "?"}
-HEAD = """# Conformance
+HEAD = """# Conformance to runtime-spec 1.3
 
-Made by `python -m conformance --markdown docs/conformance.md --runtime ...`; do not edit. Each row is one sentence
-of the specification, or of what every caller of runc relies on, and how the runtimes fared: ✓ holds, ✗ does not hold
-(known and argued in `conformance/known_faults.py`), **✗** does not hold, ? cannot be shown on this machine.
+Made by `python -m conformance --markdown FILE --runtime ...`; do not edit. Each row is a sentence of the
+specification, what every caller of runc relies on, or a program of the OCI runtime-tools, and how the runtimes fared:
+✓ holds, ✗ does not hold (known and argued in `conformance/known_faults.py`), **✗** does not hold, ? cannot be shown
+on any of these hosts. Where hosts differ, the sign follows the number of the host.
 """
 
 
-def markdown(judgements: Judgements) -> str:
+def sign(cell: Cell) -> str:
+    told = cell.telling
+    if len(told) == 1:
+        return SIGNS[told[0][1].verdict]
+    return ", ".join(f"{number} {SIGNS[one.verdict]}" for number, one in told)
+
+
+def markdown(reports: Sequence[Report]) -> str:
     """The page; every runtime was judged by the same requirements."""
-    runtimes = list(judgements)
-    rows = zip(*judgements.values(), strict=True)
+    runtimes = list(reports[0].judgements)
     lines = [f"| Requirement | Level | {' | '.join(runtimes)} |", "|---|---|" + "---|" * len(runtimes)]
-    for row in rows:
-        one = row[0].requirement
-        level = f"[{one.level.value}]({one.link})" if one.link else one.level.value
-        signs = " | ".join(SIGNS[judged.verdict] for judged in row)
-        lines.append(f"| `{one.identifier}`: {one.sentence} | {level} | {signs} |")
-    counts = [
-        f"{sum(one.verdict is Verdict.PASSED for one in judged)} of {len(judged)}"
-        for judged in judgements.values()
-    ]
-    lines.append(f"| **holds** | | {' | '.join(counts)} |")
-    return "\n".join([HEAD, *lines, ""])
+    held = dict.fromkeys(runtimes, 0)
+    count = 0
+    for requirement, cells in rows(reports):
+        count += 1
+        level = requirement.level.value
+        shown = f"[{level}]({requirement.link})" if requirement.link else level
+        lines.append(
+            f"| `{requirement.identifier}`: {requirement.sentence} | {shown} | {' | '.join(map(sign, cells))} |"
+        )
+        for runtime, cell in zip(runtimes, cells, strict=True):
+            held[runtime] += cell.holds
+    lines.append(f"| **holds, of {count}** | | {' | '.join(map(str, held.values()))} |")
+    hosts = [f"- host {line}" for line in hosts_line(reports)]
+    return "\n".join([HEAD, *hosts, "", *lines, ""])

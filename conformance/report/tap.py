@@ -1,16 +1,16 @@
 """The Test Anything Protocol, version 13."""
 
 from conformance.judge import Verdict
-from conformance.report import Judgements
+from conformance.report import Report
 
 ENDINGS = {Verdict.UNAVAILABLE: " # SKIP {}", Verdict.KNOWN: " # TODO {}"}
 
 
-def tap(judgements: Judgements) -> str:
+def tap(report: Report) -> str:
     """One line a requirement and runtime; what was seen stands below a failure."""
-    lines = ["TAP version 13"]
+    lines = ["TAP version 13", f"# {report.host}"]
     number = 0
-    for runtime, judged in judgements.items():
+    for runtime, judged in report.judgements.items():
         for one in judged:
             number += 1
             good = one.verdict in (Verdict.PASSED, Verdict.UNAVAILABLE)

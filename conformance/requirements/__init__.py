@@ -1,6 +1,6 @@
 """Every requirement, subject by subject; a new file is added to the table here."""
 
-from conformance.requirement import Requirement
+from conformance.requirement import Checked
 from conformance.requirements import (
     cgroups,
     filesystem,
@@ -24,6 +24,6 @@ SUBJECTS = (
     hooks.SUBJECT,
     verbs.SUBJECT,
 )
-REQUIREMENTS: tuple[Requirement, ...] = tuple(
+REQUIREMENTS: tuple[Checked, ...] = tuple(
     requirement for subject in SUBJECTS for requirement in subject.requirements
 )

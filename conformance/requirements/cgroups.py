@@ -29,8 +29,8 @@ def value_of(container: Container, controller: str, old: str, unified: str) -> s
     "path", "config-linux.md#cgroups-path", "An absolute cgroupsPath is taken from the hierarchy's root."
 )
 def path(bench: Bench) -> None:
-    found = bench.running({"/linux/cgroupsPath": "/conformance-path"}).cgroups()
-    expect(any(place.endswith("/conformance-path") for place in found.values()), f"the cgroups are {found}")
+    found = bench.running({"/linux/cgroupsPath": bench.cgroup}).cgroups()
+    expect(any(place.endswith(bench.cgroup) for place in found.values()), f"the cgroups are {found}")
 
 
 @SUBJECT.must(
@@ -39,7 +39,7 @@ def path(bench: Bench) -> None:
 def path_stable(bench: Bench) -> None:
     places = []
     for _ in range(2):
-        container = bench.running({"/linux/cgroupsPath": "/conformance-stable"})
+        container = bench.running({"/linux/cgroupsPath": bench.cgroup})
         places.append(container.cgroups())
         bench.command("delete", "--force", container.identifier)
     expect_equal(places[1], places[0], "cgroups of the second container")

