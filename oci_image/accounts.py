@@ -97,7 +97,8 @@ def _id(text: str, name: str) -> int:
 def _records(root: RootDirectory, path: bytes, least: int) -> list[list[str]]:
     """The lines of a passwd or group file, split; a missing file is an empty one."""
     try:
-        fd = root.open_file(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        # O_PATH opens nothing yet: opening a device may do something, such as starting a watchdog.
+        fd = root.open_file(path, os.O_PATH)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -110,7 +111,8 @@ def _records(root: RootDirectory, path: bytes, least: int) -> list[list[str]]:
             raise ImageError(
                 f"the image's /{path.decode()} is not a regular file of at most {_MAX_BYTES} bytes"
             )
-        data = os.read(fd, _MAX_BYTES)
+        with open(f"/proc/self/fd/{fd}", "rb") as file:
+            data = file.read(_MAX_BYTES)
     finally:
         os.close(fd)
     lines = data.decode("utf-8", "surrogateescape").splitlines()

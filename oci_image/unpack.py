@@ -74,7 +74,7 @@ class UnpackedBundle:
 def unpack_image(layout: str, reference: Reference, bundle: str, options: UnpackOptions) -> UnpackedBundle:
     """Unpack the image `reference` of the OCI layout directory `layout` into the new directory `bundle`.
 
-    While it runs the process's umask is 0.  Whatever is raised, nothing is left under the name `bundle`
+    While files are made the process's umask is 0.  Whatever is raised, nothing is left under the name `bundle`
     nor beside it.
 
     Raises: ImageError, IntegrityError, HostError.
@@ -91,12 +91,10 @@ def unpack_image(layout: str, reference: Reference, bundle: str, options: Unpack
         image = decode_image_config(images.read_document(manifest.config), where=str(manifest.config.digest))
         check_layers(manifest, image, options.limits)
         parent_fd = _open_parent(parent_path, name)
-        old_umask = os.umask(0)
         try:
             source = _Source(images, chain, manifest, image)
             notices, snapshot = _make_bundle(source, parent_fd, parent_path, name, options)
         finally:
-            os.umask(old_umask)
             os.close(parent_fd)
     return UnpackedBundle(os.path.join(parent_path, name), chain, image, notices, snapshot)
 
@@ -213,9 +211,12 @@ def _fill_root(source: _Source, bundle_fd: int, options: UnpackOptions) -> tuple
             source.images, manifest, source.image, spools, options.limits, keep_links=options.keep_dirlinks
         )
         root_fd = _make_root(bundle_fd)
+        # Only here: directories that are made on the way, such as that of snapshots, must not be open to all.
+        old_umask = os.umask(0)
         try:
             notices = create_tree(root_fd, tree, spools, _ownership(options), processors())
         finally:
+            os.umask(old_umask)
             os.close(root_fd)
     finally:
         for spool in spools:
@@ -285,6 +286,7 @@ def _bundle_record(chain: tuple[Descriptor, ...], options: UnpackOptions) -> dic
 def _write_json(bundle_fd: int, name: str, value: dict[str, Any]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o644, dir_fd=bundle_fd)
+    os.fchmod(fd, 0o644)  # whatever the umask
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=2)
         file.write("\n")

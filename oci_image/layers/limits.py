@@ -20,6 +20,7 @@ class Limits:
     file_bytes: int = 1 << 42  # apparent size of one file, holes included
     entries: int = 5_000_000
     header_bytes: int = 1 << 20  # pax records and long names of one entry
+    metadata_bytes: int = 256 << 20  # the same of all entries, which are held in memory
     sparse_segments: int = 65_536  # of one file
     path_depth: int = 1000
     name_bytes: int = 255  # of one component of a path; no file system takes more

@@ -6,11 +6,15 @@ images have, and it crosses mounts.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from oci_image.errors import ImageError
+from oci_image.layers.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# Without crossing mounts, which the number of the device does not tell: a bind mount has that of its source.
+_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
 
 
 def remove_tree(directory_fd: int, name: bytes, *, device: int) -> None:
@@ -22,7 +26,7 @@ def remove_tree(directory_fd: int, name: bytes, *, device: int) -> None:
     fd = _open_directory(directory_fd, name)
     try:
         if os.fstat(fd).st_dev != device:
-            raise ImageError("refusing to remove what is mounted below the root file system")
+            raise _mounted()
         _empty(fd, fd, device, 0)
     finally:
         os.close(fd)
@@ -39,8 +43,8 @@ def _empty(fd: int, top_fd: int, device: int, depth: int) -> None:
         elif depth < _MAX_NESTING:
             child = _open_directory(fd, name)
             try:
-                if os.fstat(child).st_dev != device:
-                    raise ImageError("refusing to remove what is mounted below the root file system")
+                if os.fstat(child).st_dev != device:  # a subvolume
+                    raise _mounted()
                 _empty(child, top_fd, device, depth + 1)
             finally:
                 os.close(child)
@@ -74,18 +78,29 @@ def _entries(fd: int) -> list[tuple[bytes, bool]]:
 def _open_directory(directory_fd: int, name: bytes) -> int:
     """Open a directory for removal, giving its owner the rights first if they lack."""
     try:
-        fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        fd = _open_here(directory_fd, name, _DIRECTORY)
         if os.geteuid() == 0 or os.fstat(fd).st_mode & 0o700 == 0o700:
             return fd
         os.fchmod(fd, 0o700)
     except PermissionError:
         # O_PATH needs no rights on the directory itself, and the link below /proc cannot be swapped.
-        path_fd = os.open(
-            name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd
-        )
+        path_fd = _open_here(directory_fd, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             os.chmod(f"/proc/self/fd/{path_fd}", 0o700)
         finally:
             os.close(path_fd)
-        return os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        return _open_here(directory_fd, name, _DIRECTORY)
     return fd
+
+
+def _open_here(directory_fd: int, name: bytes, flags: int) -> int:
+    try:
+        return openat2(directory_fd, name, flags, _RESOLVE)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise _mounted() from None
+        raise
+
+
+def _mounted() -> ImageError:
+    return ImageError("refusing to remove what is mounted below the root file system")

@@ -19,6 +19,8 @@ NANOSECONDS = 1_000_000_000
 
 _FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
 _MAX_ID = (1 << 32) - 2  # 2^32-1 means "leave it" to chown
+_MAX_MAJOR = 1 << 12  # the kernel's dev_t has 12 and 20 bits
+_MAX_MINOR = 1 << 20
 _MAX_TIME = 1 << 40  # seconds either way, 35,000 years; the kernel clamps to what the file system holds
 
 
@@ -73,6 +75,8 @@ def parse_header(block: bytes) -> tuple[Entry, bytes]:
     if kind in b"34":
         entry.device_major = parse_number(major, "devmajor")
         entry.device_minor = parse_number(minor, "devminor")
+        if not (entry.device_major < _MAX_MAJOR and entry.device_minor < _MAX_MINOR):
+            raise ImageError(f"device {entry.device_major}:{entry.device_minor} is out of range")
     return entry, magic
 
 

@@ -29,6 +29,7 @@ BLOCK_DEVICE = b"4"
 DIRECTORY = b"5"
 FIFO = b"6"
 
+_SEGMENT_BYTES = 128  # what a segment of a sparse file takes in memory
 _ZERO_BLOCK = bytes(BLOCK)
 _REGULAR_ALIASES = b"0\x007"  # '\0' is v7's regular file, '7' a contiguous one
 _WITHOUT_DATA = b"123456"
@@ -42,6 +43,7 @@ class TarReader:
         self._limits = limits
         self._unread = 0
         self._padding = 0
+        self._metadata = 0  # bytes of extended headers and maps so far
         self.current_name = b""  # of the entry being read, for error messages
 
     def __iter__(self) -> Iterator[Entry]:
@@ -118,9 +120,16 @@ class TarReader:
     def _extended_data(self, entry: Entry, extended: int) -> bytes:
         if extended > self._limits.header_bytes:
             raise ImageError(f"extended headers of an entry exceed {self._limits.header_bytes} bytes")
+        self._account(entry.size)
         data = self._stream.take(entry.size)
         self._stream.take(-entry.size % BLOCK)
         return data
+
+    def _account(self, size: int) -> None:
+        """Entries are kept in memory until the tree is made, with names, targets, attributes and maps."""
+        self._metadata += size
+        if self._metadata > self._limits.metadata_bytes:
+            raise ImageError(f"extended headers of all entries exceed {self._limits.metadata_bytes} bytes")
 
     def _complete(self, entry: Entry, block: bytes, magic: bytes, records: Records | None) -> None:
         """Merge the extended headers in, then settle the type, and how much data follows."""
@@ -146,6 +155,8 @@ class TarReader:
         else:
             raise ImageError(f"unknown type of entry {entry.kind!r}")
         self._unread = entry.size
+        if entry.segments:
+            self._account(_SEGMENT_BYTES * len(entry.segments))
         if entry.file_size > self._limits.file_bytes:
             raise ImageError(f"file of {entry.file_size} bytes is larger than {self._limits.file_bytes}")
         if entry.name.endswith(b"/"):  # how v7 archives spell a directory

@@ -24,7 +24,15 @@ from oci_image.errors import SnapshotError
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging
 from oci_image.snapshots.mounting import NO_DEVICES, NO_SUID, READ_ONLY, is_mounted, mount, unmount
-from oci_image.snapshots.place import Prepared, boot_id, is_ready, lower_of, read_notes, write_note
+from oci_image.snapshots.place import (
+    Prepared,
+    boot_id,
+    is_ready,
+    lower_of,
+    read_notes,
+    why_not_trusted,
+    write_note,
+)
 from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
@@ -42,8 +50,15 @@ class SnapshotCache:
         """Open it, made if it is not there; raises HostError."""
         self.path = os.path.abspath(path)
         try:
+            _make_parents(self.path)
             for name in ("", "layers", "images", "locks", "bundles", "known"):
                 os.makedirs(os.path.join(self.path, name), _PRIVATE, exist_ok=True)
+            if reason := why_not_trusted(self.path):
+                raise HostError(
+                    f"the directory of snapshots {reason}",
+                    where=self.path,
+                    hint="its content becomes file systems of containers: give it to its user alone, mode 0700",
+                )
             self._fd = os.open(os.path.join(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             what = f"cannot use the directory of snapshots: {errno_text(error.errno or 0)}"
@@ -193,6 +208,16 @@ class SnapshotCache:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
         return found
+
+
+def _make_parents(path: str) -> None:
+    """The directories above `path`, which others may read and not change, whatever the umask."""
+    parent = os.path.dirname(path)
+    if os.path.isdir(parent):
+        return
+    _make_parents(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(parent, 0o755)
 
 
 class _StaleError(Exception):

@@ -38,6 +38,8 @@ _CHUNKED = 4 << 1
 _CHUNK_INDEXES = 0x20
 _MAX_CHUNK_BITS = 31
 _MAX_INLINE_LINK = 256
+_MAX_XATTR_BYTES = 4 * 0xFFFE  # of one inode, which counts them in words of 4 bytes
+_MAX_BLOCKS = 0xFFFFFFFF  # of one device
 _NANOSECONDS = 1_000_000_000
 
 # kind: type bits of the mode, type in directory entries
@@ -85,6 +87,8 @@ class _Placed:
 class _Writer:
     def __init__(self, root: Node, layer_sizes: Sequence[int]) -> None:
         self._blocks = [-(-size // _BLOCK) for size in layer_sizes]
+        if max(self._blocks, default=0) > _MAX_BLOCKS:
+            raise UnsuitableError("a layer of more than two terabytes")
         self._dropped: set[str] = set()
         self._root = root
         self._placed: list[_Placed] = []
@@ -140,7 +144,7 @@ class _Writer:
                 raise UnsuitableError("an extended attribute of 64 KiB")
             entry = struct.pack("<BBH", len(rest), index, len(value)) + rest + value
             entries += entry + bytes(-len(entry) % 4)
-        if len(entries) > 0x3FFFF:
+        if len(entries) > _MAX_XATTR_BYTES:
             raise UnsuitableError("256 KiB of extended attributes on one file")
         return bytes(12) + entries if entries else b""
 

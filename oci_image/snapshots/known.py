@@ -23,6 +23,7 @@ from oci_image.snapshots.place import (
     default_location,
     is_ready,
     lower_of,
+    why_not_trusted,
     write_note,
 )
 
@@ -60,6 +61,8 @@ def unpack_known(argv: list[str]) -> str | None:
     if len(argv) < 3 or argv[0] != "unpack" or argv[-1].startswith("-") or why_not_here():
         return None
     location = _location(argv)
+    if why_not_trusted(location):
+        return None
     request = _request(argv)
     known = _read(_path(location, request))
     if known is None or known["request"] != request or known["boot"] != os.fsencode(boot_id()):

@@ -27,6 +27,14 @@ def default_location() -> str:
     return os.path.join(data, "oci-image", "snapshots")
 
 
+def why_not_trusted(location: str) -> str:
+    """Why the directory of snapshots cannot be believed; "" if nobody else can change it."""
+    status = os.stat(location)
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    return "can be changed by others" if status.st_mode & 0o022 else ""
+
+
 def lower_of(location: str, key: str, form: str) -> str:
     """The directory that overlays of the image stand on."""
     return os.path.join(location, "images", key, "mount" if form == "erofs" else "tree")

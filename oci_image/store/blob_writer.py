@@ -7,12 +7,14 @@ makes a second process wait and then find the blob.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError, IntegrityError
+from oci_image.layers.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from oci_image.model.digest import Digest
 from pyruntime.base.errors import errno_text
 
@@ -39,9 +41,10 @@ class BlobWriter:
         self._layout_fd = layout_fd
         self._expected = digest
         self._size = size
-        self._name = f"{PARTIAL}/{_file_name(digest)}"
+        self._name = _file_name(digest)
         self.offset = 0
-        self._fd = _open_locked(layout_fd, self._name)
+        self._partial_fd = _open_for_writing(layout_fd, PARTIAL, 0o700)
+        self._fd = _open_locked(self._partial_fd, self._name)
         self._hash = (digest or Digest("sha256", "")).new_hash()
         self._take_up()
 
@@ -103,14 +106,11 @@ class BlobWriter:
         try:
             os.fchmod(self._fd, 0o644)
             os.fsync(self._fd)
-            directory = f"blobs/{found.algorithm}"
-            _make_directory(self._layout_fd, directory, 0o755)
-            os.replace(
-                self._name,
-                f"{directory}/{found.encoded}",
-                src_dir_fd=self._layout_fd,
-                dst_dir_fd=self._layout_fd,
-            )
+            directory_fd = _open_for_writing(self._layout_fd, f"blobs/{found.algorithm}", 0o755)
+            try:
+                os.replace(self._name, found.encoded, src_dir_fd=self._partial_fd, dst_dir_fd=directory_fd)
+            finally:
+                os.close(directory_fd)
         except OSError as error:
             what = f"cannot publish a blob: {errno_text(error.errno or 0)}"
             raise ImageError(what, where=where) from error
@@ -124,35 +124,58 @@ class BlobWriter:
             return
         if self._name and (self._expected is None or not self.offset):
             try:
-                os.unlink(self._name, dir_fd=self._layout_fd)
+                os.unlink(self._name, dir_fd=self._partial_fd)
             except FileNotFoundError:
                 pass
         os.close(fd)
+        os.close(self._partial_fd)
 
 
 def _file_name(digest: Digest | None) -> str:
     return f"{digest.algorithm}-{digest.encoded}" if digest else f"new-{os.getpid()}-{secrets.token_hex(8)}"
 
 
-def _make_directory(layout_fd: int, name: str, mode: int) -> None:
+def open_directory(layout_fd: int, name: str) -> int:
+    """A directory of the layout, which must not be a link: whoever made the layout may have meant to lead astray.
+
+    Raises OSError.
+    """
+    return openat2(
+        layout_fd, name.encode(), os.O_RDONLY | os.O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+    )
+
+
+def _open_for_writing(layout_fd: int, name: str, mode: int) -> int:
+    """A directory of the layout, made if it is not there; raises ImageError."""
     try:
-        os.mkdir(name, mode, dir_fd=layout_fd)
-    except FileExistsError:
-        pass
+        try:
+            return open_directory(layout_fd, name)
+        except FileNotFoundError:
+            try:
+                os.mkdir(name, mode, dir_fd=layout_fd)
+            except FileExistsError:
+                pass
+            return open_directory(layout_fd, name)
+    except OSError as error:
+        raise _cannot_write(error, name) from None
 
 
-def _open_locked(layout_fd: int, name: str) -> int:
+def _cannot_write(error: OSError, name: str) -> ImageError:
+    reason = "it is a link" if error.errno == errno.ELOOP else errno_text(error.errno or 0)
+    return ImageError(f"cannot write to the image layout: {reason}", where=name)
+
+
+def _open_locked(directory_fd: int, name: str) -> int:
     """The partial file, locked; a file that was published or removed meanwhile is not taken."""
     while True:
         try:
-            _make_directory(layout_fd, PARTIAL, 0o700)
-            fd = os.open(name, _CREATE, 0o600, dir_fd=layout_fd)
+            fd = os.open(name, _CREATE, 0o600, dir_fd=directory_fd)
         except OSError as error:
-            what = f"cannot write to the image layout: {errno_text(error.errno or 0)}"
-            raise ImageError(what, where=name) from None
+            os.close(directory_fd)
+            raise _cannot_write(error, f"{PARTIAL}/{name}") from None
         fcntl.flock(fd, fcntl.LOCK_EX)
         try:
-            there = os.stat(name, dir_fd=layout_fd, follow_symlinks=False)
+            there = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
         except FileNotFoundError:
             os.close(fd)
             continue

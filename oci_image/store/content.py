@@ -19,13 +19,14 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor
 from oci_image.model.document import parse_document
 from oci_image.model.registry_reference import same_name
-from oci_image.store.blob_writer import PARTIAL, BlobWriter
+from oci_image.store.blob_writer import PARTIAL, BlobWriter, open_directory
 from oci_image.store.layout import REF_NAME, Layout
 from oci_image.store.reachable import reachable_digests
 from pyruntime.base.errors import errno_text
@@ -211,40 +212,60 @@ class Store(Layout):
         removed, size = [], 0
         with self._locked(".", fcntl.LOCK_EX), self._locked("blobs", fcntl.LOCK_EX):
             live = reachable_digests(self)
-            for digest, name, length in self.blobs():
-                if digest not in live:
+            for algorithm, directory_fd in self._blob_directories():
+                for encoded in sorted(os.listdir(directory_fd)):
+                    digest = f"{algorithm}:{encoded}"
+                    found = os.stat(encoded, dir_fd=directory_fd, follow_symlinks=False)
+                    if digest in live or stat.S_ISDIR(found.st_mode):
+                        continue
                     removed.append(digest)
-                    size += length
+                    size += found.st_size
                     if not dry_run:
-                        os.unlink(name, dir_fd=self._fd)
+                        os.unlink(encoded, dir_fd=directory_fd)
             if not dry_run:
                 self._drop_partial()
         return removed, size
 
     def blobs(self) -> Iterator[tuple[str, str, int]]:
         """Digest, path in the layout and size in bytes of every blob there is."""
-        for algorithm in sorted(os.listdir(self._open_directory("blobs"))):
-            for encoded in sorted(os.listdir(self._open_directory(f"blobs/{algorithm}"))):
-                name = f"blobs/{algorithm}/{encoded}"
-                size = os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
-                yield f"{algorithm}:{encoded}", name, size
+        for algorithm, directory_fd in self._blob_directories():
+            for encoded in sorted(os.listdir(directory_fd)):
+                size = os.stat(encoded, dir_fd=directory_fd, follow_symlinks=False).st_size
+                yield f"{algorithm}:{encoded}", f"blobs/{algorithm}/{encoded}", size
 
-    def _open_directory(self, name: str) -> str:
-        path = os.path.join(self.path, name)
-        if not os.path.isdir(path):
-            raise ImageError(f"{name} of the image layout is not a directory", where=self.path)
-        return path
+    def _blob_directories(self) -> Iterator[tuple[str, int]]:
+        """Each algorithm there are blobs of, and its directory, which is open until the next step."""
+        for algorithm in sorted(self._names_in("blobs")):
+            with self._directory(f"blobs/{algorithm}") as fd:
+                yield algorithm, fd
+
+    def _names_in(self, name: str) -> list[str]:
+        with self._directory(name) as fd:
+            return os.listdir(fd)
+
+    @contextlib.contextmanager
+    def _directory(self, name: str) -> Iterator[int]:
+        try:
+            fd = open_directory(self._fd, name)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            raise ImageError(f"{name} of the image layout is not a directory", where=self.path) from None
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def _drop_partial(self) -> None:
-        for name in os.listdir(self.path):
+        for name in os.listdir(self._fd):
             if name.startswith(_UNFINISHED):
                 os.unlink(name, dir_fd=self._fd)
         try:
-            names = os.listdir(os.path.join(self.path, PARTIAL))
+            with self._directory(PARTIAL) as fd:
+                for name in os.listdir(fd):
+                    os.unlink(name, dir_fd=fd)
         except FileNotFoundError:
             return
-        for name in names:
-            os.unlink(f"{PARTIAL}/{name}", dir_fd=self._fd)
 
     @contextlib.contextmanager
     def _locked(self, name: str, how: int) -> Iterator[None]:
