@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 NAME = "localhost/box:1"
+PAUSE = "localhost/pause:1"  # what holds a pod's namespaces open
 APPLETS = (
     "sh ls cat true false sleep echo id env mount grep pwd stat touch mkdir tty test kill readlink hostname head"
     " stty top ps rm cp trap wc seq tr cut nproc uname"
@@ -18,7 +19,7 @@ FILES = {
 }
 
 
-def write_archive(path: Path) -> None:
+def write_archive(path: Path, name: str = NAME, command: tuple[str, ...] = ("sh",)) -> None:
     """Write the image as a docker-archive, which podman, docker and ctr all load."""
     layer = busybox_layer()
     digest = hashlib.sha256(layer).hexdigest()
@@ -27,16 +28,16 @@ def write_archive(path: Path) -> None:
             "architecture": "amd64",
             "os": "linux",
             "created": "2024-01-01T00:00:00Z",
-            "config": {"Env": ["PATH=/bin:/sbin:/usr/bin"], "Cmd": ["sh"]},
+            "config": {"Env": ["PATH=/bin:/sbin:/usr/bin"], "Cmd": list(command)},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
             "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "busybox"}],
         }
     ).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [NAME], "Layers": [f"{digest}/layer.tar"]}]
+    member_of_config = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = [{"Config": member_of_config, "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]}]
     with tarfile.open(path, "w") as archive:
         for member, data in (
-            (name, config),
+            (member_of_config, config),
             (f"{digest}/layer.tar", layer),
             ("manifest.json", json.dumps(manifest).encode()),
         ):

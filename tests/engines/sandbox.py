@@ -96,6 +96,15 @@ class Sandbox:
         place.write_text(text)
         return f"{self.directory}/{path}"
 
+    def overlay(self, path: str) -> None:
+        """Let the sandbox see and change the host's directory `path` without changing it."""
+        name = path.strip("/").replace("/", "-")
+        upper, work = (f"{self.directory}/{kind}-{name}" for kind in ("upper", "work"))
+        self.check("mkdir", upper, work)
+        self.check(
+            "mount", "-t", "overlay", "-o", f"lowerdir={path},upperdir={upper},workdir={work}", "none", path
+        )
+
     def argv(self, *command: str) -> list[str]:
         """The command line that runs `command` in the namespaces."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
