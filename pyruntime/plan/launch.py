@@ -30,6 +30,7 @@ from pyruntime.plan.operations import (
     BecomeRoot,
     Clone,
     CloseInherited,
+    CloseOwn,
     Execute,
     JoinCgroup,
     JoinKeyring,
@@ -215,6 +216,7 @@ def _plan_end(
         Tell(rendezvous=READY),
         Await(rendezvous=PROCEED),
         *plan_selinux(process, facts),
+        CloseOwn(),
         *plan_identity(process, facts, load, keep_groups=KEEP_GROUPS in config.annotations),
     ]
 

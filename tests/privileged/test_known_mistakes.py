@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -148,6 +149,23 @@ def test_descriptors_of_the_host_are_no_working_directory(runtime: Runtime) -> N
             assert "boot" not in done.stdout
     finally:
         os.close(held)
+
+
+def test_no_program_of_the_host_can_be_executed_through_a_descriptor_of_the_runtime(runtime: Runtime) -> None:
+    # Close-on-exec is too late: the kernel looks the program up before it closes anything (CVE-2024-21626).
+    program = "../../../../../../../.." + os.path.realpath(shutil.which("busybox") or "/bin/busybox")
+    name = runtime.new_id()
+    bundle = runtime.bundle("sleep", "100")
+    runtime.call("run", "-d", "--bundle", str(bundle), name)
+    config = json.loads((bundle / "config.json").read_text())
+    for number in range(3, 12):
+        path = f"/proc/self/fd/{number}/{program}"
+        done = runtime.call("exec", name, path, "echo", "escaped", check=False)
+        assert (done.returncode, done.stdout) == (255, "")
+        config["process"]["args"] = [path, "echo", "escaped"]
+        (bundle / "config.json").write_text(json.dumps(config))
+        done = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
+        assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_the_groups_of_the_caller_stay_only_where_the_config_says_so(runtime: Runtime) -> None:

@@ -56,6 +56,10 @@ size_t append(char *buffer, size_t size, size_t length, const char *text);
 size_t append_number(char *buffer, size_t size, size_t length, uint64_t number);
 const char *error_text(int error);
 
+/* --- main.c: the parent's descriptors have this number and those after it (pyruntime/execute/session.py) --- */
+#define PARENT_FDS 8
+extern unsigned parent_fds;
+
 /* --- paths.c: the one door to paths inside the container's root --- */
 extern int root_fd;
 int resolve(const char *path);

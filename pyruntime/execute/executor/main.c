@@ -15,6 +15,7 @@
 #include "executor.h"
 
 char **vector_space;
+unsigned parent_fds;
 
 static void (*const functions[LARGEST_OPERATION + 1])(const struct argument *) = {
 #define ENTRY(code, name, signature) [code] = do_##name,
@@ -102,6 +103,7 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     signal(SIGPIPE, SIG_IGN);
+    parent_fds = (unsigned)atoi(argv[1]);
     report_begin(atoi(argv[2]), atoi(argv[3]));
     if (!load(atoi(argv[1]), &plan, &largest_list))
         fail_text(0, "the plan is malformed: pyruntime and its executor are of different versions");

@@ -48,12 +48,31 @@ static void write_file(const char *path, const char *data, size_t size)
     close(fd);
 }
 
+static unsigned first_private = 3;
+
 void do_CloseInherited(const struct argument *a)
 {
+    first_private = (unsigned)a[0].number;
     if (syscall(SYS_close_range, (unsigned)a[0].number, ~0U, CLOSE_RANGE_MARK) == 0)
         return;
     for (int fd = (int)a[0].number; fd < 4096; fd++) /* kernels before 5.11 */
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+static void close_from_to(unsigned first, unsigned last)
+{
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+        return;
+    for (unsigned fd = first; fd <= last && fd < 4096; fd++)
+        close((int)fd);
+}
+
+void do_CloseOwn(const struct argument *a)
+{
+    (void)a;
+    close_from_to(first_private, parent_fds - 1);
+    close_from_to(parent_fds + PARENT_FDS, ~0U);
+    root_fd = -1;
 }
 
 void do_SetDumpable(const struct argument *a)
@@ -195,6 +214,8 @@ void do_Clone(const struct argument *a)
     if (read(told[0], &byte, 1) != 1)
         _exit(1);
     close(told[0]);
+    if ((int64_t)a[1].number >= 0)
+        close(*slot(a[1].number));
 }
 
 /* A child that only holds a user namespace open for as long as its maps are written. */

@@ -69,8 +69,9 @@
     X(65, SetIoPriority, "i")                                                                                \
     X(66, SetPersonality, "i")                                                                               \
     X(67, SetMemoryPolicy, "ib")                                                                             \
-    X(68, SetAffinity, "b")
+    X(68, SetAffinity, "b")                                                                                  \
+    X(69, CloseOwn, "")
 
-#define LARGEST_OPERATION 68
+#define LARGEST_OPERATION 69
 
 #endif

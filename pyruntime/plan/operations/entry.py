@@ -13,6 +13,19 @@ class CloseInherited(Operation):
         return f"close every descriptor from {self.first} on at the final exec"
 
 
+class CloseOwn(Operation):
+    """Close every descriptor but the container's and those that lead to the parent.
+
+    Close-on-exec is too late: the path of the program is looked up before, and an image may lead it through
+    /proc/self/fd to a program of the host (CVE-2024-21626).
+    """
+
+    code = 69
+
+    def describe(self) -> str:
+        return "close what is still open of the host"
+
+
 class SetDumpable(Operation):
     code = 2
     dumpable: int
