@@ -40,7 +40,10 @@ def entries(draw: st.DrawFn) -> tuple[Entry, bytes]:
     if entry.kind in b"12":
         entry.link_name = draw(NAMES)
     if entry.kind in b"34":
-        entry.device_major, entry.device_minor = draw(st.integers(0, 4095)), draw(st.integers(0, 1 << 20))
+        entry.device_major, entry.device_minor = (
+            draw(st.integers(0, 4095)),
+            draw(st.integers(0, (1 << 20) - 1)),
+        )
     if entry.kind == tar_reader.REGULAR:
         data = draw(st.binary(max_size=2000))
         entry.size = entry.file_size = len(data)
