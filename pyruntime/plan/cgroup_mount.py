@@ -18,12 +18,16 @@ def plan_cgroup_mount(
     """Mount the cgroup hierarchies on `path`, as runc does.
 
     Under v2 that is cgroup2 itself, or, where the kernel refuses that, a bind of the container's own
-    cgroup.  Under v1 it is a tmpfs with one mount for each controller and links for merged names; without a
-    cgroup namespace they are binds of the container's own cgroups, which must not be writable by accident
-    (CVE-2023-25809: read-only unless the configuration says otherwise).
+    cgroup, or of all cgroups if it has none.  Under v1 it is a tmpfs with one mount for each controller
+    and links for merged names; without a cgroup namespace they are binds of the container's own cgroups,
+    which must not be writable by accident (CVE-2023-25809: read-only unless the configuration says otherwise).
     """
     if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
-        own = view.cgroup_paths.get("", "")
+        # Without rights over cgroups the container has none of its own, and sees the host's, which it cannot write to.
+        host = (
+            hierarchy.mount_point for hierarchy in view.cgroup_layout.hierarchies if hierarchy.version == 2
+        )
+        own = view.cgroup_paths.get("") or next(host, "")
         yield Mount(
             origin=origin,
             type="cgroup2",

@@ -46,8 +46,10 @@ def plan_network(resources: Resources, target: "CgroupTarget") -> "Iterator[Cgro
     if network is None:
         return
     if target.unified and (network.class_id is not None or network.priorities):
+        name = "classID" if network.class_id is not None else "priorities"
         hint = "cgroup v2 has no such controller: mark packets by cgroup with nftables instead"
-        raise SpecError("network class and priorities need cgroup v1", where=f"{_ORIGIN}/network", hint=hint)
+        where = f"{_ORIGIN}/network/{name}"
+        raise SpecError("network class and priorities need cgroup v1", where=where, hint=hint)
     if network.class_id is not None:
         origin = f"{_ORIGIN}/network/classID"
         path = f"{target.directory('net_cls', origin)}/net_cls.classid"
