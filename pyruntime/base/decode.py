@@ -8,7 +8,7 @@ from pyruntime.base.record import Record, fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any, TypeVar
 
     RecordType = TypeVar("RecordType", bound=Record)
@@ -45,7 +45,8 @@ _EXAMPLES = {
     dict: "write it in braces: {...}",
 }
 
-_decoders: "dict[type[Record], tuple[tuple[str, str, Decoder, bool], ...]]" = {}
+# By class: how to decode each property, by its JSON name, and which fields must be there.
+_decoders: "dict[type[Record], tuple[dict[str, tuple[str, Decoder]], frozenset[str]]]" = {}
 
 
 def json_name(field: str) -> str:
@@ -67,16 +68,15 @@ def decode(cls: "type[RecordType]", value: object, where: str = "") -> "RecordTy
     """
     if not isinstance(value, dict):
         raise mismatch(dict, value, where)
-    fields = _decoders.get(cls)
-    if fields is None:
-        fields = _decoders[cls] = tuple(_plan_fields(cls))
+    fields, required = _decoders.get(cls) or _learn_fields(cls)
     values: dict[str, object] = {}
-    for field, name, decoder, required in fields:
-        item = value.get(name)
-        if item is not None:
+    for name, item in value.items():
+        if item is not None and name in fields:
+            field, decoder = fields[name]
             values[field] = decoder(item, f"{where}/{name}")
-        elif required:
-            raise SpecError(f"property {name!r} is missing", where=where or "/", hint=f'add "{name}"')
+    if not values.keys() >= required:
+        name = next(name for name, (field, _) in fields.items() if field in required and field not in values)
+        raise SpecError(f"property {name!r} is missing", where=where or "/", hint=f'add "{name}"')
     return cls.trusted(values)
 
 
@@ -100,11 +100,13 @@ def _encode_value(value: object) -> object:
     return value
 
 
-def _plan_fields(cls: type[Record]) -> "list[tuple[str, str, Decoder, bool]]":
-    return [
-        (field, json_name(field), _decoder_for(annotation), not hasattr(cls, field))
-        for field, annotation in fields_of(cls).items()
-    ]
+def _learn_fields(cls: type[Record]) -> "tuple[dict[str, tuple[str, Decoder]], frozenset[str]]":
+    fields = {
+        json_name(field): (field, _decoder_for(annotation)) for field, annotation in fields_of(cls).items()
+    }
+    required = frozenset(field for field in fields_of(cls) if not hasattr(cls, field))
+    _decoders[cls] = fields, required
+    return fields, required
 
 
 def _decoder_for(annotation: object) -> "Decoder":
@@ -112,6 +114,8 @@ def _decoder_for(annotation: object) -> "Decoder":
         return _decoder_for(next(part for part in annotation.__args__ if part is not NoneType))
     if isinstance(annotation, GenericAlias):
         item = _decoder_for(annotation.__args__[0 if annotation.__origin__ is tuple else 1])
+        if item is _decode_string:
+            return _decode_strings if annotation.__origin__ is tuple else _decode_string_values
         return _tuple_decoder(item) if annotation.__origin__ is tuple else _dict_decoder(item)
     if annotation in BOUNDS:
         return _integer_decoder(*BOUNDS[annotation])
@@ -138,6 +142,27 @@ def _decode_string(value: object, where: str) -> object:
             hint = "write the character itself, or both halves of the pair"
             raise SpecError("a string contains half a character", where=where or "/", hint=hint) from None
     return value
+
+
+def _decode_strings(value: object, where: str) -> object:
+    if type(value) is list and _are_plain(value):
+        return tuple(value)
+    return _tuple_decoder(_decode_string)(value, where)
+
+
+def _decode_string_values(value: object, where: str) -> object:
+    if type(value) is dict and _are_plain(value.values()):
+        return dict(value)
+    return _dict_decoder(_decode_string)(value, where)
+
+
+def _are_plain(values: "Collection[object]") -> bool:
+    """Whether all are strings with which nothing can be wrong; what is wrong with one is found one by one."""
+    try:
+        joined = "".join(values)  # type: ignore[arg-type]  # it is tried
+    except TypeError:
+        return False
+    return joined.isascii() and "\0" not in joined
 
 
 def _decode_boolean(value: object, where: str) -> object:

@@ -24,6 +24,9 @@ from pyruntime.plan.operations import Operation
 MAGIC = b"OCIPLAN1"
 REPORT_STEPS = 1
 _HEADER_SIZE = 24
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+
+_arguments_by_class: dict[type[Operation], tuple[str, ...]] = {}
 
 
 def encode_plan(
@@ -34,45 +37,52 @@ def encode_plan(
     Raises:
         SpecError: a string holds a NUL byte.
     """
-    records: list[bytes] = []
+    # Everything but the data is words of 64 bits: code, count and step of an operation make one, each argument is one.
+    words: list[int] = []
     data: list[bytes] = []
     position = 0
-
     for step, operation in enumerate(operations, 1):
-        arguments: list[bytes] = []
-        for name in fields_of(type(operation)):
-            if name == "origin":
-                continue
+        cls = operation.__class__
+        names = _arguments_by_class.get(cls) or _learn_arguments(cls)
+        words.append(cls.code | len(names) << 16 | step << 32)
+        for name in names:
             value = getattr(operation, name)
             if isinstance(value, int):
-                arguments.append((value & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))
+                words.append(value & _WORD)
                 continue
-            block = _block(value, operation)
-            arguments.append((position << 32 | len(block)).to_bytes(8, "little"))
-            data.append(block + b"\0")
-            position += len(block) + 1
-        records.append(
-            operation.code.to_bytes(2, "little")
-            + len(arguments).to_bytes(2, "little")
-            + step.to_bytes(4, "little")
-            + b"".join(arguments)
-        )
+            if isinstance(value, str):
+                block = value.encode("utf-8", "surrogateescape")
+                if b"\0" in block:
+                    raise _nul(operation)
+            else:
+                block = value if isinstance(value, bytes) else _list_block(value, operation)
+            length = len(block)
+            words.append(position << 32 | length)
+            data.append(block)
+            position += length + 1
 
-    body = b"".join(records)
-    data_offset = _HEADER_SIZE + len(body)
+    data_offset = _HEADER_SIZE + 8 * len(words)
     flags = REPORT_STEPS if report_steps else 0
-    numbers = (len(records), flags, data_offset, data_offset + position)
-    return MAGIC + b"".join(number.to_bytes(4, "little") for number in numbers) + body + b"".join(data)
+    numbers = (len(operations), flags, data_offset, data_offset + position)
+    head = b"".join([number.to_bytes(4, "little") for number in numbers])
+    body = b"".join([word.to_bytes(8, "little") for word in words])
+    return b"".join((MAGIC, head, body, b"\0".join(data), b"\0" if data else b""))
 
 
-def _block(value: object, operation: Operation) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    strings = value if isinstance(value, tuple) else (value,)
-    encoded = [str(string).encode("utf-8", "surrogateescape") for string in strings]
-    if any(b"\0" in string for string in encoded):
-        hint = "remove the \\u0000: the kernel ends every string there"
-        raise SpecError("a string contains a NUL character", where=operation.origin, hint=hint)
-    if isinstance(value, tuple):
-        return b"".join(string + b"\0" for string in encoded)
-    return encoded[0]
+def _learn_arguments(cls: type[Operation]) -> tuple[str, ...]:
+    names = _arguments_by_class[cls] = tuple(name for name in fields_of(cls) if name != "origin")
+    return names
+
+
+def _list_block(strings: tuple[str, ...], operation: Operation) -> bytes:
+    if not strings:
+        return b""
+    block = "\0".join(strings).encode("utf-8", "surrogateescape") + b"\0"
+    if block.count(b"\0") != len(strings):
+        raise _nul(operation)
+    return block
+
+
+def _nul(operation: Operation) -> SpecError:
+    hint = "remove the \\u0000: the kernel ends every string there"
+    return SpecError("a string contains a NUL character", where=operation.origin, hint=hint)
