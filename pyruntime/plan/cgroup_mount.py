@@ -23,11 +23,7 @@ def plan_cgroup_mount(
     which must not be writable by accident (CVE-2023-25809: read-only unless the configuration says otherwise).
     """
     if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
-        # Without rights over cgroups the container has none of its own, and sees the host's, which it cannot write to.
-        host = (
-            hierarchy.mount_point for hierarchy in view.cgroup_layout.hierarchies if hierarchy.version == 2
-        )
-        own = view.cgroup_paths.get("") or next(host, "")
+        own = view.cgroup_paths.get("") or _unified_mount_point(view)
         yield Mount(
             origin=origin,
             type="cgroup2",
@@ -65,3 +61,9 @@ def plan_cgroup_mount(
                 yield MakeSymlink(origin=origin, target=name, path=f"{path}/{part}")
     if read_only:
         yield RemountFlags(origin=origin, path=path, flags=_SAFE | MS_RDONLY)
+
+
+def _unified_mount_point(view: ContainerView) -> str:
+    # Without rights over cgroups the container has none of its own; it sees the host's, which it cannot write to.
+    host = (hierarchy.mount_point for hierarchy in view.cgroup_layout.hierarchies if hierarchy.version == 2)
+    return next(host, "")

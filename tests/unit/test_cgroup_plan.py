@@ -99,7 +99,7 @@ def test_limits_of_v2() -> None:
         ({"memory": {"limit": 200, "swap": 100}}, "/linux/resources/memory/swap"),
         ({"memory": {"swap": 100}}, "/linux/resources/memory/swap"),
         ({"unified": {"../x": "1"}}, "/linux/resources/unified/..~1x"),
-        ({"network": {"classID": 1}}, "/linux/resources/network"),
+        ({"network": {"classID": 1}}, "/linux/resources/network/classID"),
     ],
 )
 def test_limits_that_make_no_sense_on_v2(resources: dict[str, Any], pointer: str) -> None:
