@@ -38,7 +38,7 @@ FIRST = (
     "pyruntime.verbs.kill",
 )
 # What only a full interpreter can load, and who may be left out of the saved heap because of it.
-FULL_ONLY = ("_socket", "ctypes", "jsonschema", "pyroute2", "subprocess", "socket", "termios")
+FULL_ONLY = ("_socket", "ctypes", "jeepney", "jsonschema", "pyroute2", "subprocess", "socket", "termios")
 HEAP_SLACK = 1 << 20
 FLAGS = (
     "-std=gnu11", "-O2", "-g0", "-fno-pie", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror",

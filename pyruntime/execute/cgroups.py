@@ -10,6 +10,9 @@ from pyruntime.plan.cgroup.operations import (
     CgroupOperation,
     FillCpuset,
     MakeCgroup,
+    OwnCgroup,
+    SetUnitProperties,
+    StartUnit,
     WriteCgroupFile,
     WriteMemoryLimits,
 )
@@ -17,29 +20,43 @@ from pyruntime.plan.cgroup.operations import (
 _NOT_EMPTY_HINT = "choose another linux.cgroupsPath, or end the processes that sit there"
 
 
-def make_cgroups(plan: CgroupPlan) -> None:
-    """Make the container's cgroups, which must be new or empty.
+def make_cgroups(plan: CgroupPlan, pid: int) -> None:
+    """Make the container's cgroups, which must be new or empty; `pid` is the executor, which will enter them.
 
     Raises:
         StateError: there are processes in one of them, or it is frozen.
-        StepError: the kernel refuses.
+        StepError: the kernel or systemd refuses.
+        HostError: systemd does not answer.
     """
     for operation in plan.make:
+        if isinstance(operation, StartUnit):
+            from pyruntime.execute.systemd import start_unit
+
+            for directory in operation.directories:
+                _require_unused(directory)
+            start_unit(operation, pid)
+            continue
         try:
             existed = carry_out(operation)
         except OSError as error:
             raise failure_of(operation, error) from None
-        if existed and isinstance(operation, MakeCgroup):
-            _require_unused(operation)
+        if existed and isinstance(operation, MakeCgroup) and not operation.in_use:
+            _require_unused(operation.path)
 
 
 def apply_limits(plan: CgroupPlan) -> None:
     """Write the limits.
 
     Raises:
-        StepError: the kernel refuses one; quotes the file and the config entry.
+        StepError: the kernel or systemd refuses one; quotes the file and the config entry.
+        HostError: systemd does not answer.
     """
     for operation in plan.limits:
+        if isinstance(operation, SetUnitProperties):
+            from pyruntime.execute.systemd import set_unit_properties
+
+            set_unit_properties(operation)
+            continue
         try:
             carry_out(operation)
         except OSError as error:
@@ -56,6 +73,8 @@ def carry_out(operation: CgroupOperation) -> bool:
         _fill_cpuset(operation.path, operation.mount_point)
     elif isinstance(operation, WriteMemoryLimits):
         _write_memory_limits(operation)
+    elif isinstance(operation, OwnCgroup):
+        _give_away(operation)
     return False
 
 
@@ -114,6 +133,24 @@ def _enable_controllers(operation: MakeCgroup) -> None:
                     raise
 
 
+def _give_away(operation: OwnCgroup) -> None:
+    """chown of the directory and of the files that the kernel calls safe to delegate."""
+    # config-linux.md, "Cgroup ownership": the second list is for kernels that have no first one.
+    files = read_value("/sys/kernel/cgroup/delegate").split() or [
+        "cgroup.procs", "cgroup.subtree_control", "cgroup.threads",
+    ]  # fmt: skip
+    try:
+        os.chown(operation.path, operation.user, -1)
+        for file in files:
+            try:
+                os.chown(f"{operation.path}/{file}", operation.user, -1)
+            except FileNotFoundError:
+                continue  # a controller that is not enabled here
+    except PermissionError:
+        if not operation.tolerant:
+            raise
+
+
 def _fill_cpuset(path: str, mount_point: str) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         if read_value(f"{path}/{name}"):
@@ -124,14 +161,14 @@ def _fill_cpuset(path: str, mount_point: str) -> None:
         write_value(f"{path}/{name}", read_value(f"{parent}/{name}"))
 
 
-def _require_unused(operation: MakeCgroup) -> None:
-    found = processes_in((operation.path,))
+def _require_unused(directory: str) -> None:
+    found = processes_in((directory,))
     if found:
         what = f"container's cgroup is not empty: {len(found)} process(es) found"
-        raise StateError(what, where=operation.path, hint=_NOT_EMPTY_HINT)
-    if is_frozen((operation.path,)):
+        raise StateError(what, where=directory, hint=_NOT_EMPTY_HINT)
+    if is_frozen((directory,)):
         what = "container's cgroup unexpectedly frozen"
-        raise StateError(what, where=operation.path, hint="thaw or remove it first")
+        raise StateError(what, where=directory, hint="thaw or remove it first")
 
 
 def _write_file(operation: WriteCgroupFile) -> None:

@@ -24,6 +24,9 @@ class ContainerState(Record):
     owner_uid: int = 0
     cgroup_directories: tuple[str, ...] = ()
     cgroup_paths: dict[str, str] = {}
+    # The unit that holds the cgroups, of the user's own systemd or of the system's; "" without one.
+    systemd_unit: str = ""
+    systemd_of_user: bool = False
     annotations: dict[str, str] = {}
     namespaces: int = 0
     # Without a mount namespace of its own: how many mounts were on the rootfs before it; else -1.

@@ -95,7 +95,12 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         console_fd=base + places.CONSOLE_FD if terminal else -1,
         listener_fd=base + places.LISTENER_FD,
     )
-    plan = plan_create(config, container_id, bundle, facts, read_cgroup_layout(), launch_options)
+    layout = read_cgroup_layout()
+    if options.cgroup_manager == "systemd":
+        from pyruntime.host.systemd import systemd_path
+
+        layout = layout.replace(systemd_path=systemd_path(layout, of_user=facts.rootless))
+    plan = plan_create(config, container_id, bundle, facts, layout, launch_options)
     return Prepared(
         container_id=container_id,
         bundle=bundle,
@@ -123,6 +128,10 @@ def create_container(
         ExpectedError: something failed.  Then nothing is left: no state, cgroup, mount, process or fifo.
     """
     operations = executor_operations(prepared.plan, store)
+    if prepared.plan.cgroup.unit:
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
     restart.forbid()
     directory = store.reserve(prepared.container_id)
     creation = _Creation(store, prepared, directory)
@@ -181,6 +190,8 @@ class _Creation:
             creating=True,
             cgroup_directories=plan.cgroup.directories,
             cgroup_paths=plan.cgroup.paths,
+            systemd_unit=plan.cgroup.unit,
+            systemd_of_user=plan.cgroup.unit_of_user,
             annotations=config.annotations,
             namespaces=plan.namespaces,
             rootfs_mounts=_mounts_on_rootfs(plan, rootfs, prepared.bundle),
@@ -229,7 +240,10 @@ class _Creation:
 
     def _launch(self, session: Session, listener: "SeccompListener | None") -> None:
         steps = ParentSteps(
-            cgroups=self._make_cgroups, started=self._started, hooks=self._run_hooks, ready=self._ready
+            cgroups=lambda: self._make_cgroups(session.pid),
+            started=self._started,
+            hooks=self._run_hooks,
+            ready=self._ready,
         )
         if listener is not None:
             forward = listener.forward
@@ -243,13 +257,13 @@ class _Creation:
     def _save(self) -> None:
         self.store.save(self.state, self.prepared.config_text)
 
-    def _make_cgroups(self) -> None:
+    def _make_cgroups(self, pid: int) -> None:
         try:
-            make_cgroups(self.prepared.plan.cgroup)
+            make_cgroups(self.prepared.plan.cgroup, pid)
         except StateError:
             # Somebody else's cgroup: from here on nothing may signal or remove what is in it.
             directories = self.state.cgroup_directories
-            self.state = self.state.replace(cgroup_directories=())
+            self.state = self.state.replace(cgroup_directories=(), systemd_unit="")
             self._save()
             remove_empty_cgroups(directories)
             raise
@@ -297,6 +311,10 @@ class _Creation:
 
     def _remove_cgroups(self) -> None:
         try:
+            if self.state.systemd_unit:
+                from pyruntime.execute.systemd import stop_unit
+
+                stop_unit(self.state.systemd_unit, of_user=self.state.systemd_of_user)
             remove_cgroups(self.state.cgroup_directories)
         except ExpectedError:
             # The reason of the failure counts more than a cgroup that somebody else sits in.

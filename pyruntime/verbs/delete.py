@@ -52,6 +52,10 @@ def delete_container(store: Store, container_id: str, *, force: bool = False) ->
             state = _load(store, container_id) if force else store.load(container_id)
             if not force:
                 _require_deletable(state, status_of(state, store.directory(container_id)))
+            if state.systemd_unit:
+                from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+                load_systemd_driver()
             _kill(state)
             return _destroy(store, state)
     except StateError:
@@ -115,6 +119,8 @@ def _destroy(store: Store, state: ContainerState) -> list[str]:
     """In the order of the spec: the resources first, the poststop hooks at the end."""
     config_text = store.load_config_text(state.id) if state.has_poststop else b""
     warnings: list[str] = []
+    if state.systemd_unit:
+        warnings += _stop_unit(state)
     if any(os.path.isdir(directory) for directory in state.cgroup_directories):
         warnings += _remove_cgroups(state)
     if state.rootfs_mounts >= 0:
@@ -123,6 +129,22 @@ def _destroy(store: Store, state: ContainerState) -> list[str]:
     if state.has_poststop:
         warnings += _run_poststop(state, config_text)
     return warnings
+
+
+def _stop_unit(state: ContainerState) -> list[str]:
+    """A unit goes with its last process unless that has failed; the cgroups are removed also without systemd."""
+    from pyruntime.execute.cgroups import processes_in
+
+    if state.pid == 0 and processes_in(state.cgroup_directories):
+        # Of this name there may be a unit that a killed create has found, and not started.
+        return []
+    try:
+        from pyruntime.execute.systemd import stop_unit
+
+        stop_unit(state.systemd_unit, of_user=state.systemd_of_user)
+    except ExpectedError as error:
+        return [str(error)]
+    return []
 
 
 def _unmount(state: ContainerState) -> list[str]:

@@ -67,11 +67,11 @@ def plan_lines(plan: LaunchPlan) -> list[tuple[str, int, str, str, dict[str, obj
 def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
     """What the parent does before the executor takes this step."""
     if isinstance(before, Await) and before.rendezvous == CGROUPS_READY:
-        return [(step.describe(), step.origin) for step in plan.cgroup.make]
+        return [line for step in plan.cgroup.make for line in step.lines()]
     if isinstance(before, Await) and before.rendezvous == MAPS_WRITTEN and plan.id_maps is not None:
         return [(plan.id_maps.describe(), "/linux/uidMappings")]
     if isinstance(before, Tell) and before.rendezvous == HOOKS_WANTED:
-        limits = [(step.describe(), step.origin) for step in plan.cgroup.limits]
+        limits = [line for step in plan.cgroup.limits for line in step.lines()]
         return limits + [(step.describe(), step.origin) for step in plan.net_devices]
     if isinstance(before, Tell) and before.rendezvous == READY:
         return [(limit.describe(), limit.origin) for limit in plan.rlimits]

@@ -32,7 +32,12 @@ def features() -> dict[str, object]:
         "mountOptions": sorted(KNOWN_OPTIONS),
         "linux": _linux(),
         "annotations": _annotations(),
-        "potentiallyUnsafeConfigAnnotations": ["bundle", "run.oci.keep_original_groups"],
+        "potentiallyUnsafeConfigAnnotations": [
+            "bundle",
+            "org.systemd.property.",
+            "run.oci.keep_original_groups",
+            "run.oci.systemd.subgroup",
+        ],
     }
 
 
@@ -43,7 +48,7 @@ def _linux() -> dict[str, object]:
     return {
         "namespaces": _NAMESPACES.split(),
         "capabilities": sorted(CAPABILITY_NUMBERS, key=CAPABILITY_NUMBERS.__getitem__),
-        "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
         "seccomp": {
             "enabled": bool(libseccomp_version()),
             "actions": [f"SCMP_ACT_{action}" for action in _ACTIONS.split()],

@@ -7,10 +7,18 @@ from pyruntime.plan.cgroup.cpu import plan_cpu, plan_cpuset
 from pyruntime.plan.cgroup.devices import device_program, device_rules, plan_devices_v1
 from pyruntime.plan.cgroup.layout import CgroupLayout, Hierarchy
 from pyruntime.plan.cgroup.memory import plan_memory
-from pyruntime.plan.cgroup.operations import CgroupOperation, FillCpuset, MakeCgroup
+from pyruntime.plan.cgroup.operations import (
+    CgroupOperation,
+    FillCpuset,
+    MakeCgroup,
+    SetUnitProperties,
+    StartUnit,
+)
 from pyruntime.plan.cgroup.others import plan_hugetlb, plan_network, plan_pids, plan_rdma, plan_unified
 from pyruntime.spec.config import Config
 from pyruntime.spec.linux import Resources
+
+_PATH = "/linux/cgroupsPath"
 
 
 class CgroupPlan(Record):
@@ -20,6 +28,7 @@ class CgroupPlan(Record):
     is inside.  `join_files`: what the executor writes 0 into (v1).  `clone_directory`: the v2 cgroup to be cloned
     into.  `device_program`: eBPF instructions of the v2 device policy.  `paths`: controller ("" for v2) to
     directory.  `optional`: without the right to make cgroups, and without limits, the container goes without.
+    `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of the user's own systemd.
     """
 
     directories: tuple[str, ...] = ()
@@ -30,6 +39,8 @@ class CgroupPlan(Record):
     device_program: bytes = b""
     paths: dict[str, str] = {}
     optional: bool = False
+    unit: str = ""
+    unit_of_user: bool = False
 
 
 _LIMITS = (
@@ -60,34 +71,89 @@ def plan_cgroup(
 
     Source: config-linux.md, "Control groups".
     """
-    if cgroup_manager == "systemd":
-        hint = "leave --systemd-cgroup out, and write cgroupsPath as a path: this version makes cgroups by itself"
-        what = "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
-        raise SpecError(what, where="/linux/cgroupsPath", hint=hint)
     if cgroup_manager == "disabled" or layout.mode == "none":
         _refuse_limits(
             config, "cgroups are disabled" if layout.mode != "none" else "no cgroup hierarchy is mounted"
         )
         return CgroupPlan(optional=True)
     resources = _resources(config)
+    if cgroup_manager == "systemd":
+        return _plan_in_unit(config, layout, container_id, rootless=rootless)
     if rootless and resources.replace(devices=()) == Resources() and not _asked_path(config):
         # Without rights over cgroups and without a wish for limits the container stays where its caller is.
         return CgroupPlan(optional=True)
-    places = _Places(config, layout, container_id)
-    target = CgroupTarget(layout.mode == "v2", places.directories)
-    limits = plan_limits(resources, target)
-    rules = device_rules(resources)
-    if "devices" in places.directories and not rootless:
-        limits += plan_devices_v1(rules, places.directories["devices"])
+    places = _Places(layout)
+    for hierarchy in layout.hierarchies:
+        places.add(hierarchy, cgroup_directory(config, hierarchy, container_id))
+    limits, program = _plan_resources(resources, places, rootless=rootless)
     return CgroupPlan(
         directories=tuple(dict.fromkeys(places.directories.values())),
         make=tuple(places.make),
         join_files=tuple(places.joins),
         clone_directory=places.clone_directory,
-        limits=tuple(limits),
-        device_program=device_program(rules) if layout.mode == "v2" and not rootless else b"",
+        limits=limits,
+        device_program=program,
         paths=places.directories,
     )
+
+
+def _plan_in_unit(config: Config, layout: CgroupLayout, container_id: str, *, rootless: bool) -> CgroupPlan:
+    """The same with a systemd unit around it: systemd knows each limit that it has a word for."""
+    # Here and not above: this driver is not on the way of most containers.
+    from pyruntime.plan.cgroup.unit import plan_unit, unit_properties
+    from pyruntime.plan.cgroup.unit_limits import unit_devices, unit_limits
+
+    unified = layout.mode == "v2"
+    if rootless and not unified:
+        hint = "boot the host with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or use cgroupfs"
+        raise SpecError("the user's own systemd has cgroups under cgroup v2 only", where=_PATH, hint=hint)
+    unit = plan_unit(config, layout, container_id, of_user=rootless)
+    resources = _resources(config)
+    places = _Places(layout, in_unit=not unit.is_slice)
+    for hierarchy in layout.hierarchies:
+        below = _inside(unit.path, hierarchy.mount_root)
+        places.add(hierarchy, f"{hierarchy.mount_point}{below}{unit.sub_cgroup and '/' + unit.sub_cgroup}")
+    limits, program = _plan_resources(resources, places, rootless=rootless)
+    properties = unit_properties(config, unit, container_id)
+    if not rootless:
+        properties += unit_devices(device_rules(resources), exact_elsewhere=unified)
+    start = StartUnit(
+        origin=_PATH,
+        unit=unit.name,
+        of_user=rootless,
+        properties=properties,
+        with_process=not unit.is_slice,
+        directories=tuple(dict.fromkeys(places.directories.values())),
+        sub_cgroup=places.clone_directory if unit.sub_cgroup else "",
+    )
+    changes = unit_limits(resources, unified=unified)
+    if changes:
+        change = SetUnitProperties(
+            origin="/linux/resources", unit=unit.name, of_user=rootless, properties=changes
+        )
+        limits = (change, *limits)
+    return CgroupPlan(
+        directories=start.directories,
+        make=(start, *places.make),
+        join_files=tuple(places.joins),
+        clone_directory=places.clone_directory,
+        limits=limits,
+        device_program=program,
+        paths=places.directories,
+        unit=unit.name,
+        unit_of_user=rootless,
+    )
+
+
+def _plan_resources(
+    resources: Resources, places: "_Places", *, rootless: bool
+) -> tuple[tuple[CgroupOperation, ...], bytes]:
+    """The writes for all limits, and the eBPF program of the device policy (v2)."""
+    limits = plan_limits(resources, CgroupTarget(places.unified, places.directories))
+    rules = () if rootless else device_rules(resources)
+    if "devices" in places.directories and not rootless:
+        limits += plan_devices_v1(rules, places.directories["devices"])
+    return tuple(limits), device_program(rules) if places.unified else b""
 
 
 def plan_limits(resources: Resources, target: "CgroupTarget") -> list[CgroupOperation]:
@@ -100,25 +166,30 @@ def plan_limits(resources: Resources, target: "CgroupTarget") -> list[CgroupOper
 
 
 class _Places:
-    """Where the container goes in each hierarchy, and how it gets there."""
+    """Where the container goes in each hierarchy, and how it gets there.
 
-    def __init__(self, config: Config, layout: CgroupLayout, container_id: str) -> None:
+    `in_unit`: systemd puts its first process into the hierarchies that systemd has for itself.
+    """
+
+    def __init__(self, layout: CgroupLayout, *, in_unit: bool = False) -> None:
+        self.layout = layout
+        self.unified = layout.mode == "v2"
+        self.in_unit = in_unit
         self.directories: dict[str, str] = {}
         self.make: list[CgroupOperation] = []
         self.joins: list[str] = []
         self.clone_directory = ""
-        for hierarchy in layout.hierarchies:
-            self._add(hierarchy, cgroup_directory(config, hierarchy, container_id), layout)
 
-    def _add(self, hierarchy: Hierarchy, path: str, layout: CgroupLayout) -> None:
+    def add(self, hierarchy: Hierarchy, path: str) -> None:
         for controller in hierarchy.controllers if hierarchy.version == 1 else ("",):
             self.directories[controller] = path
         self.make.append(
             MakeCgroup(
-                origin="/linux/cgroupsPath",
+                origin=_PATH,
                 path=path,
                 mount_point=hierarchy.mount_point,
-                controllers=_to_enable(hierarchy, layout),
+                controllers=_to_enable(hierarchy, self.layout),
+                in_use=self.in_unit,
             )
         )
         if hierarchy.version == 2:
@@ -126,7 +197,8 @@ class _Places:
             return
         if "cpuset" in hierarchy.controllers:
             self.make.append(FillCpuset(path=path, mount_point=hierarchy.mount_point))
-        self.joins.append(f"{path}/tasks")
+        if not self.in_unit or "name=systemd" not in hierarchy.controllers:
+            self.joins.append(f"{path}/tasks")
 
 
 class CgroupTarget:
@@ -162,7 +234,7 @@ def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) ->
     if asked.count(":") == 2 and not asked.startswith("/"):
         hint = "write it as a path, such as /pods/web, or use the systemd cgroup driver"
         what = f"cgroupsPath {asked!r} has the form slice:prefix:name of the systemd cgroup driver"
-        raise SpecError(what, where="/linux/cgroupsPath", hint=hint)
+        raise SpecError(what, where=_PATH, hint=hint)
     own = _inside(hierarchy.own_path, hierarchy.mount_root)
     if hierarchy.version == 2:
         own = own.rpartition("/")[0]
@@ -176,7 +248,7 @@ def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) ->
             parts.append(part)
     if not parts:
         hint = "name a cgroup of the container's own below the root"
-        raise SpecError("cgroupsPath is the root of the hierarchy", where="/linux/cgroupsPath", hint=hint)
+        raise SpecError("cgroupsPath is the root of the hierarchy", where=_PATH, hint=hint)
     return "/".join([hierarchy.mount_point, *parts])
 
 

@@ -18,7 +18,11 @@ class Hierarchy(Record):
 
 
 class CgroupLayout(Record):
-    """All hierarchies; `mode` is v1, hybrid (v1 controllers and a v2 hierarchy), v2 or none."""
+    """All hierarchies; `mode` is v1, hybrid (v1 controllers and a v2 hierarchy), v2 or none.
+
+    `systemd_path` is the cgroup in which the systemd that is asked for units has these; "" is the root.
+    """
 
     mode: str = "none"
     hierarchies: tuple[Hierarchy, ...] = ()
+    systemd_path: str = ""

@@ -73,7 +73,7 @@ def _plan_v1(memory: Memory, directory: str) -> "Iterator[CgroupOperation]":
 
 
 def _plan_v2(memory: Memory, directory: str) -> "Iterator[CgroupOperation]":
-    swap = _swap_alone(memory)
+    swap = swap_alone(memory)
     if swap is not None:
         # A kernel without swap accounting has no such file; that matters only if swap is to be limited.
         yield WriteCgroupFile(
@@ -92,7 +92,7 @@ def _plan_v2(memory: Memory, directory: str) -> "Iterator[CgroupOperation]":
         )
 
 
-def _swap_alone(memory: Memory) -> str | None:
+def swap_alone(memory: Memory) -> str | None:
     """memory.swap.max counts swap alone, so the limit is subtracted."""
     if memory.swap is None or memory.swap == 0:
         return "max" if memory.limit == -1 else None

@@ -2,6 +2,8 @@
 
 from pyruntime.base.record import Record
 
+INFINITY = (1 << 64) - 1  # as systemd has it: no limit
+
 
 class CgroupOperation(Record):
     """One step on the host's cgroup file systems."""
@@ -11,13 +13,23 @@ class CgroupOperation(Record):
     def describe(self) -> str:
         raise AssertionError(f"{type(self).__name__} does not describe itself")
 
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """What `explain` prints: lines and the config entries behind them."""
+        return ((self.describe(), self.origin),)
+
 
 class MakeCgroup(CgroupOperation):
-    """mkdir -p `path` below `mount_point`; `controllers` are enabled in every parent (v2), from the top."""
+    """mkdir -p `path` below `mount_point`; `controllers` are enabled in every parent (v2), from the top.
+
+    `in_use`: systemd has put the executor there already.  `domain_limit`: the config entry that needs a controller
+    which a threaded cgroup (v2) cannot have, if there is one.
+    """
 
     path: str
     mount_point: str
     controllers: tuple[str, ...] = ()
+    in_use: bool = False
+    domain_limit: str = ""
 
     def describe(self) -> str:
         return f"make the cgroup {self.path}"
@@ -61,3 +73,81 @@ class WriteMemoryLimits(CgroupOperation):
 
     def describe(self) -> str:
         return f"cgroup memory.limit_in_bytes = {self.limit}, memory.memsw.limit_in_bytes = {self.swap}"
+
+
+class UnitProperty(Record):
+    """One property of a systemd unit: its D-Bus signature and a value that fits it."""
+
+    origin: str = ""
+    name: str
+    signature: str
+    value: object  # as D-Bus libraries take them: arrays are lists, structures tuples
+
+    def describe(self) -> str:
+        return f"systemd property {self.name} = {_shown(self.value)}"
+
+
+class UnitOperation(CgroupOperation):
+    """One step that systemd takes: `of_user` asks the user's systemd instead of the system's."""
+
+    unit: str
+    of_user: bool = False
+    properties: tuple[UnitProperty, ...] = ()
+
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        return (
+            (self.describe(), self.origin),
+            *((each.describe(), each.origin) for each in self.properties),
+        )
+
+    def _whose(self) -> str:
+        return "the user's systemd" if self.of_user else "systemd"
+
+
+class StartUnit(UnitOperation):
+    """Start a transient unit.
+
+    `with_process`: the executor is its first process, as a scope needs one; a slice has none of its own.
+    `directories` are where its cgroups are to be, `sub_cgroup` the one of v2 below the unit's that the
+    executor is moved into.
+    """
+
+    with_process: bool = True
+    directories: tuple[str, ...] = ()
+    sub_cgroup: str = ""
+
+    def describe(self) -> str:
+        return f"have {self._whose()} start {self.unit}"
+
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        if not self.sub_cgroup:
+            return super().lines()
+        return (*super().lines(), (f"move into the cgroup {self.sub_cgroup}", self.origin))
+
+
+class SetUnitProperties(UnitOperation):
+    """Give properties of a unit other values, until the unit ends."""
+
+    def describe(self) -> str:
+        return f"have {self._whose()} change {self.unit}"
+
+
+class OwnCgroup(CgroupOperation):
+    """Hand a v2 cgroup to the user that the container runs as; `tolerant` without the right to do so."""
+
+    path: str
+    user: int
+    tolerant: bool = False
+
+    def describe(self) -> str:
+        return f"give the cgroup {self.path} to user {self.user}"
+
+
+def _shown(value: object) -> str:
+    if value == INFINITY:
+        return "infinity"
+    if isinstance(value, bytes):
+        return value.hex(" ")
+    if isinstance(value, list):
+        return ", ".join(" ".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in value)
+    return str(value)
