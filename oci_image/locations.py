@@ -20,7 +20,7 @@ from oci_image.transports.layout import LayoutDestination, LayoutSource
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from oci_image.registry.client import RegistryOptions
+    from oci_image.registry.options import RegistryOptions
     from oci_image.transports.interface import Destination, Source
 
 TRANSPORTS = ("docker://", "oci-archive:", "docker-archive:", "oci:", "dir:")
@@ -62,7 +62,7 @@ def open_source(text: str, *, store: str = "", registry: RegistryOptions | None 
     if transport == "dir:":
         return DirectorySource(place)
     if transport == "docker://":
-        from oci_image.registry.images import RegistrySource
+        from oci_image.registry.source import RegistrySource
 
         return RegistrySource(parse_registry_reference(place), registry)
     return ArchiveSource(place, _reference(name))
@@ -85,7 +85,7 @@ def open_destination(
     if transport == "dir:":
         return DirectoryDestination(place)
     if transport == "docker://":
-        from oci_image.registry.images import RegistryDestination
+        from oci_image.registry.destination import RegistryDestination
 
         return RegistryDestination(parse_registry_reference(place), registry, mount_from)
     return ArchiveDestination(place, name, docker=transport == "docker-archive:")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
-    from oci_image.registry.client import RegistryOptions
+    from oci_image.registry.options import RegistryOptions
 
 POLICIES = ("always", "missing", "never", "newer")
 
@@ -85,22 +85,40 @@ def pull(
 
     Policy "always" asks the registry in any case, "missing" only if the store has no such image for the
     platform, "never" not at all, and "newer" fetches what has another digest there, and is content with
-    what the store has where the registry cannot be reached.
+    what the store has where the registry cannot be reached.  A short name is what registries.conf says; the
+    registries that it may be of are tried in their order.
 
     Raises: UsageError, RegistryError, IntegrityError, ImageError.
     """
     if policy not in POLICIES:
         raise UsageError(f"unknown pull policy {policy!r}", hint=f"policies: {', '.join(POLICIES)}")
-    parsed = parse_registry_reference(reference.removeprefix("docker://"))
-    name = name or str(parsed)
     options = options or CopyOptions()
-    there = _present(name, options, store) if policy != "always" else None
-    if policy == "never" and there is None:
-        raise ImageError(f"image {name} is not in the store, and the policy is never to pull", where=name)
-    if there is not None and (policy != "newer" or not _is_newer(parsed, there, options, registry)):
-        return Transferred(name, there, None)
-    result = copy(f"docker://{parsed}", name, options, store=store, registry=registry)
-    return Transferred(name, result.root, result)
+    candidates = _candidates(reference, registry)
+    for candidate in candidates if policy != "always" else ():
+        there = _present(name or str(candidate), options, store)
+        if there is not None and (policy != "newer" or not _is_newer(candidate, there, options, registry)):
+            return Transferred(name or str(candidate), there, None)
+    if policy == "never":
+        raise ImageError("image is not in the store, and the policy is never to pull", where=reference)
+    for candidate in candidates:
+        final = name or str(candidate)
+        try:
+            result = copy(f"docker://{candidate}", final, options, store=store, registry=registry)
+        except RegistryError:
+            if candidate is candidates[-1]:
+                raise
+        else:
+            return Transferred(final, result.root, result)
+    raise AssertionError
+
+
+def _candidates(reference: str, registry: RegistryOptions | None) -> tuple[RegistryReference, ...]:
+    """What a name may mean; behind `docker://` there are no short names."""
+    from oci_image.registry.configuration import load_registries
+
+    if reference.startswith("docker://"):
+        return (parse_registry_reference(reference.removeprefix("docker://")),)
+    return load_registries(registry.registries_conf if registry else "").candidates(reference)
 
 
 def _present(name: str, options: CopyOptions, store: str) -> Descriptor | None:
@@ -150,7 +168,7 @@ def pull_every_tag(
 
     Raises: UsageError if a tag or digest is named, and as `pull`.
     """
-    from oci_image.registry.images import list_tags
+    from oci_image.registry.listing import list_tags
 
     parsed = _repository(repository)
     for tag in list_tags(parsed, registry):

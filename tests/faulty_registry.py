@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -18,10 +21,14 @@ class FaultyRegistry:
 
     def __init__(self, layer: bytes, **faults: int) -> None:
         self.faults = dict(faults)
+        self.uploads: dict[str, bytearray] = {}
+        self.pushed: dict[str, bytes] = {}
+        self.scheme = "http"
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.tokens = 0
         self.tags = ["1"]
         self.repositories = ["app"]
+        self.etag = '"one"'
         self.found: list[dict[str, Any]] | None = None
         self.blobs: dict[str, bytes] = {}
         self.serve(layer)
@@ -31,8 +38,15 @@ class FaultyRegistry:
             state = registry
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that go away
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def secure(self, tls: ssl.SSLContext) -> FaultyRegistry:
+        """Speak TLS; to be called before the first request."""
+        self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.scheme = "https"
+        return self
 
     def serve(self, layer: bytes) -> None:
         """Hold an image with this layer from now on."""
@@ -85,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def do_GET(self) -> None:
         state = self.state
@@ -94,9 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.give_token()
         elif self.path.startswith("/elsewhere/"):
             self.blob(self.path.rpartition("/")[2])
-        elif "token" in state.faults and not self.authorized():
-            realm = f'Bearer realm="http://{state.address}/token",service="faulty",scope="ignored"'
-            self.answer(401, b"{}", WWW_Authenticate=realm)
+        elif self.refused():
+            pass
+        elif "/uploads/" in self.path:
+            self.upload_state(204)
         elif state.take("too_many"):
             self.answer(429, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}', Retry_After="0")
         elif state.take("unavailable"):
@@ -116,12 +132,113 @@ class _Handler(BaseHTTPRequestHandler):
                 self.blob(digest)
         elif self.path.startswith("/v1/search"):
             self.give({"results": state.found} if state.found is not None else None)
-        elif self.path.endswith("/tags/list"):
-            self.give({"tags": state.tags})
+        elif "/tags/list" in self.path:
+            self.page("tags", state.tags)
         elif self.path.startswith("/v2/_catalog"):
-            self.give({"repositories": state.repositories})
+            self.page("repositories", state.repositories)
         else:
             self.answer(200, b"{}")
+
+    def refused(self) -> bool:
+        state = self.state
+        if "token" not in state.faults or self.authorized():
+            return False
+        realm = f'Bearer realm="{state.scheme}://{state.address}/token",service="faulty",scope="ignored"'
+        self.answer(401, b"{}", WWW_Authenticate=realm)
+        return True
+
+    def do_HEAD(self) -> None:
+        self.state.requests.append(("HEAD", self.path, dict(self.headers)))
+        if not self.refused():
+            known = self.path.rpartition("/")[2] in self.state.pushed
+            self.answer(200 if known else 404)
+
+    def do_POST(self) -> None:
+        state = self.state
+        state.requests.append(("POST", self.path, dict(self.headers)))
+        if self.refused():
+            return
+        query = parse_qs(urlsplit(self.path).query)
+        if "mount" in query and state.take("mount_refused"):
+            self.answer(403)
+        elif "mount" in query and "mounts" in state.faults:
+            state.pushed[query["mount"][0]] = b"mounted"
+            self.answer(201)
+        else:
+            name = str(len(state.requests))
+            state.uploads[name] = bytearray()
+            self.upload_state(202, name)
+
+    def upload_state(self, status: int, name: str = "") -> None:
+        name = name or urlsplit(self.path).path.rpartition("/")[2]
+        if name not in self.state.uploads:
+            self.answer(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
+            return
+        least = str(self.state.faults.get("least", 0))
+        end = max(0, len(self.state.uploads[name]) - 1)
+        self.answer(
+            status,
+            Location=f"/v2/app/blobs/uploads/{name}?state=1",
+            Range=f"0-{end}",
+            OCI_Chunk_Min_Length=least,
+        )
+
+    def do_PATCH(self) -> None:
+        state = self.state
+        state.requests.append(("PATCH", self.path, dict(self.headers)))
+        name = urlsplit(self.path).path.rpartition("/")[2]
+        length = int(self.headers["Content-Length"])
+        data = state.uploads[name]
+        fault = next(
+            (fault for fault in ("patch_expired", "lost_session", "cut_upload") if state.take(fault)), ""
+        )
+        if length > state.faults.get("largest", length):
+            self.drain(length)
+            self.answer(413)
+        elif fault == "patch_expired":
+            self.drain(length)
+            state.tokens += 1000
+            self.answer(401)
+        elif fault == "lost_session":
+            self.drain(length)
+            del state.uploads[name]
+            self.answer(404)
+        elif fault == "cut_upload":
+            data += self.rfile.read(length // 2)
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        else:
+            begin = int(self.headers.get("Content-Range", "0-").partition("-")[0])
+            body = self.rfile.read(length)
+            if begin != len(data):
+                self.answer(416)
+                return
+            data += body
+            self.upload_state(202)
+
+    def drain(self, length: int) -> None:
+        while length:
+            length -= len(self.rfile.read(min(length, 1 << 16)))
+
+    def do_PUT(self) -> None:
+        state = self.state
+        state.requests.append(("PUT", self.path, dict(self.headers)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.refused():
+            return
+        if "/manifests/" in self.path:
+            state.pushed[self.path.rpartition("/")[2]] = body
+            self.answer(201)
+            return
+        parts = urlsplit(self.path)
+        data = bytes(state.uploads.pop(parts.path.rpartition("/")[2]))
+        wanted = parse_qs(parts.query)["digest"][0]
+        assert "state" in parse_qs(parts.query), "what the Location had in its query was lost"
+        if state.digest(data) != wanted:
+            self.answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+            return
+        state.pushed[wanted] = data
+        self.answer(201)
 
     def give(self, value: Any) -> None:
         self.answer(404 if value is None else 200, json.dumps(value).encode())
@@ -132,6 +249,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.state.tokens += 1000
             return False
         return given == f"Bearer token-{self.state.tokens}"
+
+    def page(self, key: str, values: list[str]) -> None:
+        size = self.state.faults.get("page", len(values) or 1)
+        last = parse_qs(urlsplit(self.path).query).get("last", [""])[0]
+        begin = values.index(last) + 1 if last else 0
+        part = values[begin : begin + size]
+        more = begin + size < len(values)
+        if "circle" in self.state.faults:
+            more, part = True, values[:1]
+        path = urlsplit(self.path).path
+        link = f'<{path}?n={size}&last={part[-1]}>; rel="next"' if more else ""
+        self.answer(200, json.dumps({key: part}).encode(), Link=link)
 
     def give_token(self) -> None:
         wanted = "Basic " + base64.b64encode(b"me:secret").decode()
@@ -152,9 +281,23 @@ class _Handler(BaseHTTPRequestHandler):
             rest = bytes(len(rest))
         length = len(rest)
         cut = data is state.layer and state.take("drop")
+        if self.headers.get("If-Range", state.etag) != state.etag:
+            begin, rest, length = 0, data, len(data)
         self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(length))
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.send_header("ETag", state.etag)
+        endless = data is state.layer and state.take("endless")
+        self.send_header("Content-Length", str(1 << 50 if endless else length))
         self.end_headers()
+        while endless:
+            self.wfile.write(bytes(1 << 16))
+        if data is state.layer and state.take("stall"):
+            self.wfile.write(rest[: length // 2])
+            self.wfile.flush()
+            time.sleep(1)
+            self.close_connection = True
+            return
         if data is state.layer and state.take("slow"):
             for begin in range(0, length, length // 8):
                 self.wfile.write(rest[begin : begin + length // 8])
@@ -163,5 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(rest[: length // 2] if cut else rest)
         if cut:
+            if state.take("changed"):
+                state.etag = '"other"'
             self.wfile.flush()
             self.close_connection = True

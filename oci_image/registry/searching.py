@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 from oci_image.errors import RegistryError
 from oci_image.model.registry_reference import DOCKER_HUB
 from oci_image.registry.client import RegistryClient
-from oci_image.registry.images import list_repositories, read_document
+from oci_image.registry.documents import read_document
+from oci_image.registry.listing import list_repositories
 
 if TYPE_CHECKING:
-    from oci_image.registry.client import RegistryOptions
+    from oci_image.registry.options import RegistryOptions
 
 _MAX_RESULTS = 100  # more than that Hub does not give at once
 

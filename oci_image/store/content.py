@@ -143,7 +143,7 @@ class Store(Layout):
         ]
         found = [entry for entry in entries if entry.annotations.get(REF_NAME) == name]
         found = found or [entry for entry in entries if same_name(entry.annotations.get(REF_NAME, ""), name)]
-        found = found or by_digest
+        found = found or by_digest or [entry for entry in entries if _ends_with(entry, name)]
         if not found:
             raise ImageError(
                 f"no such image: {name}", where=self.path, hint="oci-image list shows the images there are"
@@ -281,6 +281,13 @@ class Store(Layout):
 def name_of(entry: Entry) -> str:
     """The name that an entry of index.json has, "" if it has none."""
     return (entry.get("annotations") or {}).get(REF_NAME) or ""
+
+
+def _ends_with(entry: Descriptor, name: str) -> bool:
+    """Whether a name without a host is the end of the entry's name, wherever that was pulled from."""
+    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    host, slash, path = entry.annotations.get(REF_NAME, "").partition("/")
+    return bool(host and slash) and (path == tagged or path.endswith(f"/{tagged}"))
 
 
 def _renamed(entry: Entry, taken: str) -> Entry:

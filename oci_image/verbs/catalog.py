@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci_image.registry.images import list_repositories
+from oci_image.registry.listing import list_repositories
 from oci_image.verbs.options import add_registry, registry_options
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_image.model.registry_reference import parse_registry_reference
-from oci_image.registry.images import list_tags
+from oci_image.registry.listing import list_tags
 from oci_image.verbs.options import add_registry, registry_options
 
 if TYPE_CHECKING:

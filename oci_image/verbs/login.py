@@ -6,9 +6,9 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from oci_image.registry.client import RegistryOptions
 from oci_image.registry.credentials import Credentials, store_credentials
-from oci_image.registry.images import check_login
+from oci_image.registry.listing import check_login
+from oci_image.registry.options import RegistryOptions
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:

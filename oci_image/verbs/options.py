@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from oci_image.registry.client import RegistryOptions
+    from oci_image.registry.options import RegistryOptions
 
 PLACES = "NAME of the store, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR, docker://REFERENCE"
 
@@ -36,7 +36,22 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
     """How to reach registries."""
     group = parser.add_argument_group("registries")
     group.add_argument("--insecure", action="store_true", help="allow unverified certificates and plain HTTP")
+    group.add_argument(
+        "--tls-verify", choices=("true", "false"), default="true", help="false: the same as --insecure"
+    )
     group.add_argument("--ca-file", default="", metavar="FILE", help="certificates to trust")
+    group.add_argument(
+        "--cert-dir", default="", metavar="DIR", help="certificates and keys (default: certs.d of the host)"
+    )
+    group.add_argument(
+        "--registries-conf",
+        default="",
+        metavar="FILE",
+        help="mirrors and short names (default: as podman has it)",
+    )
+    group.add_argument(
+        "--chunk-size", type=size, default=0, metavar="BYTES", help="send blobs in pieces (default: in one)"
+    )
     group.add_argument(
         "--authfile", default="", metavar="FILE", help="credentials (default: $REGISTRY_AUTH_FILE)"
     )
@@ -45,13 +60,16 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
 
 def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
     """The same as the library takes it."""
-    from oci_image.registry.client import RegistryOptions
     from oci_image.registry.credentials import Credentials
+    from oci_image.registry.options import RegistryOptions
 
     user, colon, password = arguments.creds.partition(":")
     return RegistryOptions(
-        insecure=arguments.insecure,
+        insecure=arguments.insecure or arguments.tls_verify == "false",
         ca_file=arguments.ca_file,
+        cert_dir=arguments.cert_dir,
+        registries_conf=arguments.registries_conf,
+        chunk_bytes=arguments.chunk_size,
         authfile=arguments.authfile,
         credentials=Credentials(user, password) if colon else None,
     )
@@ -67,6 +85,12 @@ def fill_in(form: str, value: Mapping[str, Any]) -> str:
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         known = ", ".join(value)
         raise UsageError(f"format refers to {error}, which is not there", hint=f"keys: {known}") from None
+
+
+def size(text: str) -> int:
+    """A number of bytes, which may end in k, M or G (powers of 1024)."""
+    unit = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(text[-1:].lower(), 1)
+    return int(text[:-1] if unit > 1 else text) * unit
 
 
 def readable_size(size: int) -> str:

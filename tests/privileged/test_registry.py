@@ -16,7 +16,7 @@ import pytest
 
 from oci_image.cli.main import main
 from oci_image.model.registry_reference import parse_registry_reference
-from oci_image.registry.images import list_repositories, list_tags
+from oci_image.registry.listing import list_repositories, list_tags
 from oci_image.store.check import check_store
 from oci_image.store.content import Store
 from tests.image_builder import INDEX, MANIFEST, Image, Layer, LayoutBuilder, file, make_layout, tar

@@ -12,9 +12,9 @@ from oci_image.copying import copy_image
 from oci_image.errors import ImageError, IntegrityError, RegistryError
 from oci_image.model.digest import parse_digest
 from oci_image.model.registry_reference import parse_registry_reference
-from oci_image.registry.client import RegistryOptions
 from oci_image.registry.credentials import Credentials, find_credentials, store_credentials
-from oci_image.registry.images import RegistrySource
+from oci_image.registry.options import RegistryOptions
+from oci_image.registry.source import RegistrySource
 from oci_image.store.check import check_store
 from oci_image.store.content import Store
 from oci_image.transports.layout import LayoutDestination
@@ -25,7 +25,9 @@ ME = Credentials("me", "secret")
 
 
 def pull(registry: FaultyRegistry, store: Path, credentials: Credentials | None = ME) -> None:
-    options = RegistryOptions(credentials=credentials, first_wait=0.01, authfile=str(store) + ".auth")
+    options = RegistryOptions(
+        credentials=credentials, first_wait=0.01, authfile=f"{store}.auth", read_timeout=0.5
+    )
     source = RegistrySource(parse_registry_reference(f"{registry.address}/app:1"), options)
     destination = LayoutDestination(str(store), "app")
     try:
@@ -50,6 +52,8 @@ def blobs(store: Path) -> int:
         {"unavailable": 3},
         {"drop": 3},
         {"drop": 2, "no_ranges": 9},
+        {"drop": 2, "changed": 1},
+        {"stall": 2},
         {"token": 1},
         {"token": 1, "expired": 1},
         {"redirect": 1},
@@ -75,6 +79,7 @@ def test_a_broken_download_goes_on_by_range(tmp_path: Path) -> None:
     ("fault", "count", "error"),
     [
         ("wrong_bytes", 9, IntegrityError),
+        ("endless", 9, IntegrityError),
         ("wrong_manifest", 1, IntegrityError),
         ("huge_manifest", 1, ImageError),
         ("unavailable", 99, RegistryError),

@@ -1,0 +1,156 @@
+"""Pushing to a registry that fails, and what the lists of one may do to a reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from oci_image.copying import copy_image
+from oci_image.errors import IntegrityError, RegistryError
+from oci_image.model.registry_reference import parse_registry_reference
+from oci_image.registry.credentials import Credentials
+from oci_image.registry.destination import RegistryDestination
+from oci_image.registry.listing import list_repositories, list_tags
+from oci_image.registry.options import RegistryOptions
+from oci_image.transfer import copy, push
+from tests.faulty_registry import FaultyRegistry
+from tests.image_builder import Layer, file, make_layout, tar
+
+DATA = tar(file(b"a", os.urandom(3 << 20)))
+ME = Credentials("me", "secret")
+
+
+def options(path: Path, chunk_bytes: int = 0) -> RegistryOptions:
+    authfile = f"{path}/auth.json"
+    return RegistryOptions(credentials=ME, first_wait=0.01, authfile=authfile, chunk_bytes=chunk_bytes)
+
+
+def layout(path: Path) -> str:
+    return make_layout(str(path / "layout"), Layer(DATA, "none"))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {},
+        {"cut_upload": 1},
+        {"cut_upload": 3},
+        {"lost_session": 2},
+        {"token": 1, "patch_expired": 1},
+        {"token": 1, "expired": 1, "cut_upload": 1, "patch_expired": 1},
+        {"largest": 1 << 24},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("chunk", [0, 1 << 20])
+def test_an_upload_survives(tmp_path: Path, faults: dict[str, int], chunk: int) -> None:
+    with FaultyRegistry(b"", **faults) as registry:
+        where = f"{registry.address}/app:2"
+        push(f"oci:{layout(tmp_path)}", where, registry=options(tmp_path, chunk_bytes=chunk))
+        assert registry.pushed[registry.digest(DATA)] == DATA
+        assert "2" in registry.pushed
+
+
+def test_a_broken_upload_goes_on_where_it_was(tmp_path: Path) -> None:
+    with FaultyRegistry(b"", cut_upload=1) as registry:
+        push(f"oci:{layout(tmp_path)}", f"{registry.address}/app:2", registry=options(tmp_path))
+        resumed = [
+            headers["Content-Range"]
+            for method, _, headers in registry.requests
+            if method == "PATCH" and "Content-Range" in headers
+        ]
+    assert len(resumed) == 1
+    assert not resumed[0].startswith("0-")
+
+
+def test_chunks_are_as_large_as_the_registry_wants_them(tmp_path: Path) -> None:
+    with FaultyRegistry(b"", least=700_000) as registry:
+        push(
+            f"oci:{layout(tmp_path)}", f"{registry.address}/app:2", registry=options(tmp_path, chunk_bytes=1)
+        )
+        sent = [
+            int(headers["Content-Length"])
+            for _, _, headers in registry.requests
+            if "Content-Range" in headers
+        ]
+    assert set(sent[:-1]) == {700_000}
+    assert sum(sent) == len(DATA)
+
+
+def test_a_registry_that_refuses_large_requests_gets_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci_image.registry.uploads._CHUNK", 1 << 20)
+    with FaultyRegistry(b"", largest=1 << 20) as registry:
+        push(f"oci:{layout(tmp_path)}", f"{registry.address}/app:2", registry=options(tmp_path))
+        assert registry.pushed[registry.digest(DATA)] == DATA
+
+
+def test_a_mount_that_is_refused_is_an_upload(tmp_path: Path) -> None:
+    for faults in ({"mount_refused": 9}, {}):
+        with FaultyRegistry(b"", **faults) as registry:
+            where = f"{registry.address}/app:2"
+            push(
+                f"oci:{layout(tmp_path / str(len(faults)))}",
+                where,
+                registry=options(tmp_path),
+                mount_from="x/y",
+            )
+            assert registry.pushed[registry.digest(DATA)] == DATA
+
+
+def test_a_mount_needs_no_bytes_and_a_token_for_both_repositories(tmp_path: Path) -> None:
+    with FaultyRegistry(b"", mounts=1, token=1) as registry:
+        where = f"{registry.address}/app:2"
+        push(f"oci:{layout(tmp_path)}", where, registry=options(tmp_path), mount_from="team/base")
+        assert [method for method, _, _ in registry.requests if method == "PATCH"] == []
+        tokens = [path for _, path, _ in registry.requests if path.startswith("/token")]
+    wanted = "scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Ateam%2Fbase%3Apull"
+    assert any(wanted in path for path in tokens)
+
+
+def test_what_is_not_what_it_should_be_is_not_sent(tmp_path: Path) -> None:
+    path = layout(tmp_path)
+    blob = max(Path(path, "blobs/sha256").iterdir(), key=lambda blob: blob.stat().st_size)
+    blob.write_bytes(bytes(len(DATA)))
+    with FaultyRegistry(b"") as registry:
+        with pytest.raises(IntegrityError):
+            copy(f"oci:{path}", f"docker://{registry.address}/app:2", registry=options(tmp_path))
+        assert "2" not in registry.pushed
+
+
+def test_every_session_that_breaks_ends_in_an_error(tmp_path: Path) -> None:
+    with FaultyRegistry(b"", lost_session=99) as registry:
+        with pytest.raises(RegistryError, match="404"):
+            push(f"oci:{layout(tmp_path)}", f"{registry.address}/app:2", registry=options(tmp_path))
+        assert "2" not in registry.pushed
+
+
+def test_pages_are_followed_and_circles_noticed(tmp_path: Path) -> None:
+    with FaultyRegistry(b"", page=2, token=1) as registry:
+        registry.tags = [str(number) for number in range(7)]
+        registry.repositories = ["a", "b", "c"]
+        reference = parse_registry_reference(f"{registry.address}/app")
+        assert list_tags(reference, options(tmp_path)) == registry.tags
+        assert list_repositories(registry.address, options(tmp_path)) == ["a", "b", "c"]
+        registry.faults["circle"] = 1
+        with pytest.raises(RegistryError, match="circle"):
+            list_tags(reference, options(tmp_path))
+
+
+def test_a_destination_that_is_left_has_no_new_tag(tmp_path: Path) -> None:
+    from oci_image.locations import open_source
+
+    with FaultyRegistry(b"") as registry:
+        source = open_source(f"oci:{layout(tmp_path)}")
+        destination = RegistryDestination(
+            parse_registry_reference(f"{registry.address}/app:2"), options(tmp_path)
+        )
+        destination.put_root = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            copy_image(source, destination)
+        destination.close()
+        source.close()
+        assert "2" not in registry.pushed
