@@ -21,6 +21,8 @@ def plan_cgroup_mount(
     cgroup, or of all cgroups if it has none.  Under v1 it is a tmpfs with one mount for each controller
     and links for merged names; without a cgroup namespace they are binds of the container's own cgroups,
     which must not be writable by accident (CVE-2023-25809: read-only unless the configuration says otherwise).
+    The tmpfs itself stays writable even then, as runc and crun leave it: it is the container's own, and a
+    systemd inside adds its hierarchies there.
     """
     if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
         own = view.cgroup_paths.get("") or _unified_mount_point(view)
@@ -59,8 +61,6 @@ def plan_cgroup_mount(
         if len(merged) > 1:
             for part in merged:
                 yield MakeSymlink(origin=origin, target=name, path=f"{path}/{part}")
-    if read_only:
-        yield RemountFlags(origin=origin, path=path, flags=_SAFE | MS_RDONLY)
 
 
 def _unified_mount_point(view: ContainerView) -> str:
