@@ -11,7 +11,7 @@ NAME = "localhost/box:1"
 PAUSE = "localhost/pause:1"  # what holds a pod's namespaces open
 APPLETS = (
     "sh ls cat true false sleep echo id env mount grep pwd stat touch mkdir tty test kill readlink hostname head"
-    " stty top ps rm cp trap wc seq tr cut nproc uname"
+    " stty top ps rm cp trap wc seq tr cut nproc uname sort httpd wget"
 )
 FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000::/home:/bin/sh\n",

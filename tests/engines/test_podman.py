@@ -11,7 +11,7 @@ import pytest
 
 from tests.engines import images
 from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
-from tests.engines.engine import Engine
+from tests.engines.podman import Podman, prepare
 from tests.engines.registry import ADDRESS, start_registry
 from tests.engines.sandbox import Outcome, Sandbox
 
@@ -24,34 +24,11 @@ SECCOMP = {
 }
 
 
-class Podman(Engine):
-    """podman with storage of its own."""
-
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
-        super().__init__(sandbox, runtime)
-        top = self.directory
-        places = (f"--root={top}/root", f"--runroot={top}/run", f"--tmpdir={top}/tmp")
-        self.command = ["podman", *places, "--storage-driver=overlay", "--runtime", runtime]
-
-    def arguments(self, *arguments: str) -> tuple[str, ...]:
-        if arguments[0] in ("run", "create"):
-            return arguments[0], f"--cgroup-parent={self.sandbox.cgroup}", *arguments[1:]
-        return arguments
-
-
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Differential[Podman]]:
     need("podman", "conmon", "runc")
     with Sandbox() as sandbox:
-        images.write_archive(sandbox.seen("box.tar"))
-        # The limits are below those that a machine may have taken from its root.
-        sandbox.environment["CONTAINERS_CONF"] = sandbox.write(
-            "containers.conf",
-            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
-            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\n'
-            'runtime_supports_json = ["crun", "runc", "pyruntime"]\n'
-            f'[engine.runtimes]\npyruntime = ["{runtime_path("pyruntime")}"]\nrunc = ["{runtime_path("runc")}"]\n',
-        )
+        prepare(sandbox)
         engines = {name: Podman(sandbox, name) for name in RUNTIMES}
         for engine in engines.values():
             engine.check("load", "--input", f"{sandbox.directory}/box.tar")
@@ -105,6 +82,12 @@ def test_wrong_options_exit_125(podman: Differential[Podman]) -> None:
         (("--user=guest", "--workdir=/tmp"), "id -u; pwd", "1000\n/tmp\n"),
         (("--env=A=b", "--hostname=h"), "echo $A; hostname", "b\nh\n"),
         (("--uidmap=0:100000:2000", "--gidmap=0:100000:2000"), "cut -c1-40 /proc/self/uid_map", None),
+        (("--userns=auto",), "cut -c1-40 /proc/self/uid_map; touch /tmp/x; stat -c %u /tmp/x", None),
+        (
+            ("--systemd=always",),
+            "cut -d' ' -f2-3 /proc/mounts | sort; grep -c '/sys/fs/cgroup .* rw,' /proc/mounts",
+            None,
+        ),
         (("--init",), "cat /proc/1/cmdline | cut -c1-9", None),
         (("--privileged",), "grep Seccomp: /proc/self/status", "Seccomp:\t0\n"),
         (("--security-opt=no-new-privileges",), "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n"),
@@ -209,6 +192,58 @@ def test_healthcheck_and_restart(podman: Differential[Podman]) -> None:
         return ill, well, status
 
     assert podman.each(scenario) == (1, 0, "running")
+
+
+def test_attach_copy_and_diff(podman: Differential[Podman], running: str) -> None:
+    def scenario(engine: Podman) -> list[object]:
+        copy = f"{engine.directory}/copied"
+        engine.check("cp", f"{running}:/etc/data", copy)
+        engine.check("cp", copy, f"{running}:/data/copy")
+        seen: list[object] = [
+            engine.check("exec", running, "cat", "/data/copy"),
+            "A /data/copy" in engine.check("diff", running).splitlines(),
+        ]
+        engine.check(
+            "run",
+            "-d",
+            "-i",
+            "--name",
+            "listener",
+            "--net=none",
+            IMAGE,
+            "sh",
+            "-c",
+            "read a; echo got $a; exit 8",
+        )
+        try:
+            seen.append(engine.check("attach", "listener", stdin="typed\n").strip())
+            seen.append(engine.check("wait", "listener"))
+        finally:
+            engine.check("rm", "-f", "-t", "0", "listener")
+        return seen
+
+    assert podman.each(scenario) == ["data\n", True, "got typed", "8\n"]
+
+
+def test_a_network_with_published_ports(podman: Differential[Podman]) -> None:
+    """podman's default network: a bridge, and rules that lead a port of the host to the container."""
+
+    def scenario(engine: Podman) -> list[str]:
+        port = 8080 + RUNTIMES.index(engine.runtime)
+        serve = ("httpd", "-f", "-p", "80", "-h", "/etc")
+        engine.check("run", "-d", "--name", "server", "-p", f"127.0.0.1:{port}:80", IMAGE, *serve)
+        try:
+            address = engine.inspect("{{.NetworkSettings.IPAddress}}", "server")
+            fetch = ("wget", "-qO-", f"http://{address}/data")
+            return [
+                engine.sandbox.check("busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/data"),
+                engine.check("run", "--rm", IMAGE, *fetch),
+                engine.check("run", "--rm", "--net=container:server", IMAGE, *fetch),
+            ]
+        finally:
+            engine.check("rm", "-f", "-t", "0", "server")
+
+    assert podman.each(scenario) == ["data\n"] * 3
 
 
 def test_pods_share_their_network(podman: Differential[Podman]) -> None:
