@@ -16,7 +16,7 @@ from tests.conftest import program
 Edit = Callable[[dict[str, Any]], None]
 APPLETS = (
     "sh ls cat true false sleep echo id env mount grep pwd stat touch mkdir tty test kill readlink hostname head"
-    " stty"
+    " stty mknod"
 )
 
 

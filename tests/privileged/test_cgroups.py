@@ -132,6 +132,21 @@ def test_a_device_can_be_opened_only_if_it_is_allowed(runtime: Runtime, allowed:
     assert ("Operation not permitted" in result.stderr) is not allowed
 
 
+@pytest.mark.parametrize("resources", [None, {}, {"devices": [{"allow": True, "type": "c", "access": "m"}]}])
+def test_what_no_rule_allows_is_denied(runtime: Runtime, resources: dict[str, Any] | None) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        for name in ("bounding", "effective", "permitted"):
+            config["process"]["capabilities"][name] = ["CAP_MKNOD"]
+        config["linux"].pop("resources", None)
+        if resources is not None:
+            config["linux"]["resources"] = resources
+
+    script = "mknod /tmp/kmsg c 1 11 && (: > /tmp/kmsg) && echo kmsg; mknod /tmp/null c 1 3 && : > /tmp/null && echo null"
+    result = runtime.run("sh", "-c", script, edit=edit, check=False)
+    assert result.stdout.split() == ["null"]
+    assert "Operation not permitted" in result.stderr
+
+
 def test_a_paused_container_does_nothing_until_it_is_resumed(runtime: Runtime) -> None:
     script = "while :; do echo >> /ticks; sleep 0.01; done"
     bundle, name = runtime.bundle("sh", "-c", script), runtime.new_id()

@@ -43,9 +43,9 @@ class Rule(Record):
 
 
 def device_rules(resources: Resources) -> tuple[Rule, ...]:
-    """The configured rules, then the defaults; nothing if none is configured.
+    """The configured rules, then the defaults; what none of them allows is denied, as with runc.
 
-    A node of `linux.devices` is made, but opened only if a rule allows it: who adds one adds both, and a rule that
+    The kernel's own beginning is to allow everything, and a container with CAP_MKNOD makes any node it likes.  A node of `linux.devices` is made, but opened only if a rule allows it: who adds one adds both, and a rule that
     denies it must not be undone.
 
     Raises:
@@ -54,8 +54,8 @@ def device_rules(resources: Resources) -> tuple[Rule, ...]:
     rules = [
         _read_rule(rule, f"/linux/resources/devices/{index}") for index, rule in enumerate(resources.devices)
     ]
-    if not rules:
-        return ()
+    if not rules or not _is_all(rules[0]):
+        rules.insert(0, Rule(allow=False, type="a", major=-1, minor=-1, access="rwm"))
     rules += [
         Rule(allow=True, type=kind, major=major, minor=minor, access=access)
         for kind, major, minor, access in _DEFAULTS
