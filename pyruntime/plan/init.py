@@ -87,6 +87,7 @@ def plan_init(
         *_plan_names(view.config),
         *plan_apparmor(process, view.facts),
         *_plan_kernel_view(linux),
+        *plan_execution_domain(linux),
     ]
 
 
@@ -158,7 +159,7 @@ def _plan_root(view: ContainerView, linux: Linux) -> list[Operation]:
 
 
 def _plan_kernel_view(linux: Linux) -> list[Operation]:
-    """Sysctls, then what is hidden or frozen of the kernel's files, then the properties of execution.
+    """Sysctls, then what is hidden or frozen of the kernel's files.
 
     Sysctls first, because /proc/sys is usually read-only afterwards.  A masked path may lie below a
     read-only one, so it comes second.
@@ -171,6 +172,12 @@ def _plan_kernel_view(linux: Linux) -> list[Operation]:
         operations.append(ReadonlyPath(origin=f"/linux/readonlyPaths/{index}", path=path))
     for index, path in enumerate(linux.masked_paths):
         operations.append(MaskPath(origin=f"/linux/maskedPaths/{index}", path=path))
+    return operations
+
+
+def plan_execution_domain(linux: Linux) -> list[Operation]:
+    """`linux.personality` and `linux.memoryPolicy`: properties of a process, which `exec` does not inherit."""
+    operations: list[Operation] = []
     if linux.personality is not None:
         domain = _PERSONALITIES.get(linux.personality.domain)
         if domain is None:

@@ -16,7 +16,7 @@ from pyruntime.plan.identity import (
     plan_scheduling,
     plan_selinux,
 )
-from pyruntime.plan.init import plan_console, plan_container_hooks, plan_init
+from pyruntime.plan.init import plan_console, plan_container_hooks, plan_execution_domain, plan_init
 from pyruntime.plan.mounts import id_map_text, plan_mounts
 from pyruntime.plan.namespaces import plan_namespaces
 from pyruntime.plan.net_devices import MoveDevice, plan_net_devices
@@ -51,6 +51,7 @@ from pyruntime.plan.options import LaunchOptions
 from pyruntime.plan.seccomp import FilterRequest, plan_filter
 from pyruntime.plan.view import ContainerView, read_namespaces
 from pyruntime.spec.config import Config, Process
+from pyruntime.spec.linux import Linux
 
 CGROUP_SLOT = 0
 # crun's annotation, which podman sets for --group-add keep-groups.
@@ -162,6 +163,7 @@ def plan_exec(
     if process.terminal:
         operations.append(plan_console(process, options, bind=0))
     operations += plan_apparmor(process, facts)
+    operations += plan_execution_domain(config.linux or Linux())
     operations += _plan_end(config, process, facts, load)
     operations.append(_plan_execute(process, options))
     return LaunchPlan(

@@ -103,7 +103,7 @@ def _process(arguments: Arguments, config: Config) -> Process:
     path = arguments.get("process")
     if path:
         with open(path, "rb") as file:
-            return decode(Process, loads(file.read(), where=path))
+            return _with_defaults(decode(Process, loads(file.read(), where=path)), config.process)
     base = config.process
     if base is None:
         raise SpecError("config has no process", where="/process", hint="use --process")
@@ -120,6 +120,22 @@ def _process(arguments: Arguments, config: Config) -> Process:
         selinux_label=arguments.get("process-label") or base.selinux_label,
         no_new_privileges=base.no_new_privileges or arguments.flag("no-new-privs"),
         capabilities=_with_capabilities(base.capabilities, arguments.all("cap")),
+    )
+
+
+def _with_defaults(process: Process, base: Process | None) -> Process:
+    """What a process.json leaves out and the container's own process has, as with runc: an absent object is not
+    "none of it" here."""
+    if base is None:
+        return process
+    return process.replace(
+        capabilities=base.capabilities if process.capabilities is None else process.capabilities,
+        rlimits=process.rlimits or base.rlimits,
+        apparmor_profile=process.apparmor_profile or base.apparmor_profile,
+        selinux_label=process.selinux_label or base.selinux_label,
+        scheduler=process.scheduler or base.scheduler,
+        io_priority=process.io_priority or base.io_priority,
+        exec_cpu_affinity=process.exec_cpu_affinity or base.exec_cpu_affinity,
     )
 
 

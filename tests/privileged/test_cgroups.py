@@ -141,7 +141,7 @@ def test_what_no_rule_allows_is_denied(runtime: Runtime, resources: dict[str, An
         if resources is not None:
             config["linux"]["resources"] = resources
 
-    script = "mknod /tmp/kmsg c 1 11 && (: > /tmp/kmsg) && echo kmsg; mknod /tmp/null c 1 3 && : > /tmp/null && echo null"
+    script = "cd /tmp; mknod kmsg c 1 11; mknod null c 1 3; (: > kmsg) && echo kmsg; (: > null) && echo null"
     result = runtime.run("sh", "-c", script, edit=edit, check=False)
     assert result.stdout.split() == ["null"]
     assert "Operation not permitted" in result.stderr

@@ -1,10 +1,12 @@
 """Options of create, run and exec that callers use to keep hold of a process, or to place it."""
 
 import array
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +106,26 @@ def test_exec_enters_a_cgroup_below_the_containers(runtime: Runtime) -> None:
         assert refused.returncode != 0
         assert text in refused.stderr
     below.rmdir()
+
+
+def test_a_process_file_that_says_nothing_about_it_gets_what_the_container_has(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        for name in ("bounding", "effective", "permitted"):
+            config["process"]["capabilities"][name] = ["CAP_NET_RAW"]
+        config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 100}]
+        config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
+        config["linux"]["personality"] = {"domain": "LINUX32"}
+
+    name = runtime.new_id()
+    runtime.call("run", "-d", "--bundle", str(runtime.bundle("sleep", "100", edit=edit)), name)
+    script = "grep CapEff /proc/self/status; ulimit -n; cat /proc/self/personality"
+    process = {"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    file = tmp_path / "process.json"
+    file.write_text(json.dumps(process))
+    assert runtime.call("exec", "--process", str(file), name).stdout.split() == [
+        "CapEff:", f"{1 << 13:016x}", "99", "00000008",
+    ]  # fmt: skip
+    file.write_text(json.dumps({**process, "capabilities": {}, "rlimits": []}))
+    assert runtime.call("exec", "--process", str(file), name).stdout.split()[1] == "0" * 16

@@ -45,8 +45,9 @@ class Rule(Record):
 def device_rules(resources: Resources) -> tuple[Rule, ...]:
     """The configured rules, then the defaults; what none of them allows is denied, as with runc.
 
-    The kernel's own beginning is to allow everything, and a container with CAP_MKNOD makes any node it likes.  A node of `linux.devices` is made, but opened only if a rule allows it: who adds one adds both, and a rule that
-    denies it must not be undone.
+    The kernel's own beginning is to allow everything, and a container with CAP_MKNOD makes any node it likes.  A node
+    of `linux.devices` is made, but opened only if a rule allows it: who adds one adds both, and a rule that denies it
+    must not be undone.
 
     Raises:
         SpecError: a type or an access string is unknown, or the access is empty.
