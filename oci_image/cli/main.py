@@ -108,9 +108,11 @@ def _run(argv: list[str]) -> int:
     except _StoppedError as stopped:
         output.error(f"{arguments.verb}: stopped by signal {signal.Signals(stopped.number).name}", "")
         return 128 + stopped.number
-    except Exception:  # a bug, whatever it is
-        _print_traceback()
-        output.error(f"{arguments.verb}: this is a bug in oci-image", "please report it with the lines above")
+    except Exception as error:  # a bug, whatever it is
+        if arguments.debug:
+            _print_traceback()
+        what = f"{arguments.verb}: internal error: {type(error).__name__}: {error}"
+        output.error(what, "this is a bug: report it with what --debug prints")
         return 70
     finally:
         for number, handler in before.items():
