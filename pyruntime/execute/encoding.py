@@ -47,15 +47,16 @@ def encode_plan(
         words.append(cls.code | len(names) << 16 | step << 32)
         for name in names:
             value = getattr(operation, name)
-            if isinstance(value, int):
+            kind = type(value)
+            if kind is int or kind is bool:
                 words.append(value & _WORD)
                 continue
-            if isinstance(value, str):
+            if kind is str:
                 block = value.encode("utf-8", "surrogateescape")
                 if b"\0" in block:
                     raise _nul(operation)
             else:
-                block = value if isinstance(value, bytes) else _list_block(value, operation)
+                block = value if kind is bytes else _list_block(value, operation)
             length = len(block)
             words.append(position << 32 | length)
             data.append(block)
