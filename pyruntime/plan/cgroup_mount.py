@@ -1,7 +1,7 @@
 """The mount of type cgroup: what a container sees of its own cgroups."""
 
 from pyruntime.plan.mount_options import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME, MountOptions
-from pyruntime.plan.operations import Bind, MakeSymlink, Mount, Operation, RemountFlags
+from pyruntime.plan.operations import MOUNT_SLOT, Bind, MakeSymlink, Mount, Operation, RemountFlags
 from pyruntime.plan.view import ContainerView
 from pyruntime.spec.config import Mount as MountEntry
 
@@ -56,7 +56,7 @@ def plan_cgroup_mount(
             )
         else:
             yield Bind(origin=origin, host_path=own, path=f"{path}/{name}", recursive=0)
-            yield RemountFlags(origin=origin, path=f"{path}/{name}", flags=_SAFE | read_only)
+            yield RemountFlags(origin=origin, path=f"{path}/{name}", flags=_SAFE | read_only, slot=MOUNT_SLOT)
         merged = name.split(",")
         if len(merged) > 1:
             for part in merged:

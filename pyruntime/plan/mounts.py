@@ -16,6 +16,7 @@ from pyruntime.plan.operations import (
     MOUNT_COPY_UP,
     MOUNT_KEEP_MODE,
     MOUNT_REAL_DIRECTORY,
+    MOUNT_SLOT,
     Bind,
     BindTree,
     IdmapTree,
@@ -86,8 +87,9 @@ class _Builder:
         else:
             self._add_filesystem(entry, options, path, origin)
 
+        slot = -1 if options.is_remount or entry.type in ("cgroup", "cgroup2") else MOUNT_SLOT
         for flags in options.propagation:
-            self.operations.append(SetPropagation(origin=origin, path=path, flags=flags))
+            self.operations.append(SetPropagation(origin=origin, path=path, flags=flags, slot=slot))
         if options.attr_set or options.attr_clear:
             self.operations.append(
                 SetMountAttributes(
@@ -96,6 +98,7 @@ class _Builder:
                     attr_set=options.attr_set,
                     attr_clear=options.attr_clear,
                     recursive=1,
+                    slot=slot,
                 )
             )
 
@@ -138,7 +141,7 @@ class _Builder:
         # mount(2) ignores every other flag while it binds, hence a second step.
         if flags or options.cleared:
             self.operations.append(
-                RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared)
+                RemountFlags(origin=origin, path=path, flags=flags, cleared=options.cleared, slot=MOUNT_SLOT)
             )
 
     def _bind_source(self, entry: MountEntry, origin: str) -> str:

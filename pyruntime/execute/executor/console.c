@@ -61,6 +61,21 @@ static void send_master(int socket_fd, int master, unsigned number)
         fail("sendmsg", "the console socket");
 }
 
+/* /dev/console itself, made if missing: a link would lead the terminal elsewhere (CVE-2025-52565). */
+static int console_target(void)
+{
+    struct stat found;
+    int target = try_resolve("/dev/console", O_NOFOLLOW);
+
+    if (target < 0 && errno == ENOENT)
+        return make_target("/dev/console", false);
+    if (target < 0 || fstat(target, &found) < 0)
+        fail("openat2", "/dev/console");
+    if (S_ISLNK(found.st_mode))
+        fail_text(ELOOP, "/dev/console of the container is a symbolic link: refusing to put the terminal there");
+    return target;
+}
+
 void do_OpenConsole(const struct argument *a)
 {
     int unlock = 0;
@@ -79,7 +94,7 @@ void do_OpenConsole(const struct argument *a)
         fail("ioctl", "TIOCSWINSZ");
     if (a[4].number) {
         root_fd = root_fd >= 0 ? root_fd : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        int target = make_target("/dev/console", false);
+        int target = console_target();
         if (bind_fd(slave, target) < 0)
             fail("move_mount", "/dev/console");
         close(target);

@@ -133,13 +133,17 @@ static void verify_directory(const char *path)
 
 void do_ChangeDirectory(const struct argument *a)
 {
+    static bool verified;
+
     if (chdir(a[0].text) < 0) {
         if (!a[1].number || (errno != EACCES && errno != EPERM))
             fail("chdir", a[0].text);
         return;
     }
-    if (!a[2].number)
+    /* What the first attempt could not enter has not been verified either. */
+    if (!a[2].number || !verified)
         verify_directory(a[0].text);
+    verified = true;
 }
 
 void do_SetUmask(const struct argument *a)

@@ -82,6 +82,36 @@ static void check_below_proc(const char *path, const char *type)
     fail_text(EPERM, "this path cannot be covered, because it is inside /proc");
 }
 
+/* The same for where the path has led: an image may hold a link into /proc. */
+static void check_target(int fd, const char *type)
+{
+    char name[32], root[4096], target[4096];
+
+    fd_path(name, root_fd);
+    ssize_t length = readlink(name, root, sizeof root - 1);
+    fd_path(name, fd);
+    ssize_t size = readlink(name, target, sizeof target - 1);
+    if (length < 0 || size < 0)
+        fail("readlink", name);
+    target[size] = '\0';
+    length -= length == 1; /* the root itself is "/" */
+    if (size >= length && memcmp(target, root, (size_t)length) == 0)
+        check_below_proc(target + length, type);
+}
+
+/* Later steps change the mount through its descriptor (plan/operations/filesystem.py, MOUNT_SLOT). */
+static void keep_mount(int fd)
+{
+    if (*slot(1) >= 0)
+        close(*slot(1));
+    *slot(1) = fd;
+}
+
+static int made_mount(const struct argument *path, uint64_t number)
+{
+    return (int64_t)number < 0 ? resolve(path->text) : fcntl(*slot(number), F_DUPFD_CLOEXEC, 3);
+}
+
 static int mount_on(int fd, const char *source, const char *type, unsigned long flags, const char *data)
 {
     char target[32];
@@ -169,14 +199,13 @@ static void copy_entry(int from, int to, const char *name)
 }
 
 /* Bring a new tmpfs in line with the directory that it covers: its mode and owner, and on demand its content. */
-static void dress_tmpfs(int covered, const char *path, uint64_t how)
+static void dress_tmpfs(int covered, int top, const char *path, uint64_t how)
 {
     struct stat under;
-    int top = try_resolve(path, O_DIRECTORY);
     char name[32];
 
-    if (top < 0 || fstat(covered, &under) < 0)
-        fail("openat2", path);
+    if (fstat(covered, &under) < 0)
+        fail("fstat", path);
     fd_path(name, top);
     int target = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (target < 0)
@@ -195,7 +224,6 @@ static void dress_tmpfs(int covered, const char *path, uint64_t how)
         close(source);
     }
     close(target);
-    close(top);
 }
 
 void do_Mount(const struct argument *a)
@@ -215,6 +243,7 @@ void do_Mount(const struct argument *a)
             close(found);
     }
     int fd = make_target(path, true);
+    check_target(fd, type);
     if (mount_on(fd, source, type, flags, data) < 0) {
         if (fallback[0] == '\0' || (errno != EPERM && errno != EBUSY))
             fail("mount", path);
@@ -222,24 +251,27 @@ void do_Mount(const struct argument *a)
         if (tree < 0 || attach_mount(tree, fd) < 0)
             fail("open_tree", fallback);
         (void)set_attributes(tree, TREE_RECURSIVE, flags & 0xF, 0, 0, -1);
-        close(tree);
-    } else if (existed) {
-        dress_tmpfs(fd, path, how);
+        keep_mount(tree);
+    } else {
+        keep_mount(resolve(path));
+        if (existed)
+            dress_tmpfs(fd, *slot(1), path, how);
     }
     close(fd);
 }
 
-static void attach_tree(int tree, const char *path)
+static void attach_tree(int tree, const char *path, const char *type)
 {
     struct stat found;
 
     if (fstat(tree, &found) < 0)
         fail("fstat", path);
     int fd = make_target(path, S_ISDIR(found.st_mode));
+    check_target(fd, type);
     if (attach_mount(tree, fd) < 0)
         fail("move_mount", path);
     close(fd);
-    close(tree);
+    keep_mount(tree);
 }
 
 void do_Bind(const struct argument *a)
@@ -253,13 +285,13 @@ void do_Bind(const struct argument *a)
         fail("open_tree", source);
     bool procfs = fstatfs(tree, &filesystem) == 0 && filesystem.f_type == 0x9fa0;
     check_below_proc(path, procfs ? "proc" : "");
-    attach_tree(tree, path);
+    attach_tree(tree, path, procfs ? "proc" : "");
 }
 
 void do_BindTree(const struct argument *a)
 {
     check_below_proc(a[1].text, "");
-    attach_tree(*slot(a[0].number), a[1].text);
+    attach_tree(*slot(a[0].number), a[1].text, "");
     *slot(a[0].number) = -1;
 }
 
@@ -308,7 +340,7 @@ void remount_bind(int fd, unsigned long flags, unsigned long cleared, const char
 
 void do_RemountFlags(const struct argument *a)
 {
-    int fd = resolve(a[0].text);
+    int fd = made_mount(&a[0], a[3].number);
 
     remount_bind(fd, (unsigned long)a[1].number, (unsigned long)a[2].number, a[0].text);
     close(fd);
@@ -325,7 +357,7 @@ void do_RemountFilesystem(const struct argument *a)
 
 void do_SetMountAttributes(const struct argument *a)
 {
-    int fd = resolve(a[0].text);
+    int fd = made_mount(&a[0], a[4].number);
 
     if (set_attributes(fd, a[3].number ? TREE_RECURSIVE : 0, a[1].number, a[2].number, 0, -1) < 0)
         fail("mount_setattr", a[0].text);
@@ -334,7 +366,7 @@ void do_SetMountAttributes(const struct argument *a)
 
 void do_SetPropagation(const struct argument *a)
 {
-    int fd = resolve(a[0].text);
+    int fd = made_mount(&a[0], a[2].number);
 
     if (set_attributes(fd, a[1].number & MS_REC ? TREE_RECURSIVE : 0, 0, 0, a[1].number & ~(uint64_t)MS_REC, -1) < 0)
         fail("mount_setattr", a[0].text);

@@ -26,7 +26,7 @@
 #endif
 #define CLOSE_RANGE_MARK 4
 
-int slots[SLOTS];
+int slots[SLOTS] = {[0 ... SLOTS - 1] = -1};
 
 int *slot(uint64_t number)
 {

@@ -30,10 +30,10 @@
     X(26, Mount, "sssisis")                                                                                  \
     X(27, Bind, "ssii")                                                                                      \
     X(28, BindTree, "is")                                                                                    \
-    X(29, RemountFlags, "sii")                                                                               \
+    X(29, RemountFlags, "siii")                                                                              \
     X(30, RemountFilesystem, "sis")                                                                          \
-    X(31, SetMountAttributes, "siii")                                                                        \
-    X(32, SetPropagation, "si")                                                                              \
+    X(31, SetMountAttributes, "siiii")                                                                       \
+    X(32, SetPropagation, "sii")                                                                             \
     X(33, MakeDevice, "siiiiis")                                                                             \
     X(34, BindDevice, "ss")                                                                                  \
     X(35, MakeSymlink, "ssi")                                                                                \

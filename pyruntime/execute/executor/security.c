@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 
 #include "executor.h"
 
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
 #ifndef SYS_fsopen
 #define SYS_fsopen 430
 #define SYS_fsconfig 431
@@ -51,7 +55,10 @@ int private_proc(void)
 
 static int write_below(int directory, const char *path, const struct argument *value)
 {
-    int fd = openat(directory, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* Nothing that is mounted over a file of it, and no link out of it, may be written to (CVE-2025-52881). */
+    struct open_how how = {.flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
+    int fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 
     if (fd < 0)
         return -1;

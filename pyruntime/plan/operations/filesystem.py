@@ -59,6 +59,11 @@ class BindRoot(Operation):
         return f"bind the root filesystem {self.host_path}"
 
 
+# Mount, Bind and BindTree leave a descriptor of what they have mounted in this slot, for the operations that change it:
+# an image can make the same path lead to another mount as soon as the first one is there.
+MOUNT_SLOT = 1
+
+
 class Mount(Operation):
     """Mount a new filesystem on `path`, which is made if missing.
 
@@ -127,6 +132,7 @@ class RemountFlags(Operation):
     path: str
     flags: int
     cleared: int = 0
+    slot: int = -1
 
     def describe(self) -> str:
         return f"remount {self.path}{mount_flag_names(self.flags) or ' with default flags'}"
@@ -152,6 +158,7 @@ class SetMountAttributes(Operation):
     attr_set: int
     attr_clear: int
     recursive: int
+    slot: int = -1
 
     def describe(self) -> str:
         return f"set mount attributes {self.attr_set:#x}, clear {self.attr_clear:#x} on {self.path}" + (
@@ -165,6 +172,7 @@ class SetPropagation(Operation):
     code = 32
     path: str
     flags: int
+    slot: int = -1
 
     def describe(self) -> str:
         return f"make {self.path} {propagation_name(self.flags)}"
