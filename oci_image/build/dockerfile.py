@@ -138,7 +138,7 @@ class _Reader:
             flags.append((matched[1], matched[2] or ""))
             rest = rest[matched.end() :]
         documents = self._documents(rest, where) if keyword in _WITH_DOCUMENTS else ()
-        return Instruction(keyword, tuple(flags), rest, _words(rest), documents, begin, self._position)
+        return Instruction(keyword, tuple(flags), rest, json_words(rest), documents, begin, self._position)
 
     def _logical_line(self) -> str:
         """Lines joined where they end in the escape character; comments and empty lines between are not there."""
@@ -173,7 +173,7 @@ class _Reader:
         return tuple(found)
 
 
-def _words(text: str) -> tuple[str, ...] | None:
+def json_words(text: str) -> tuple[str, ...] | None:
     """The JSON form; whatever is not a list of strings is the shell form, as Docker has it."""
     if not text.startswith("["):
         return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # A verb's module is imported when the verb is called for: mounting a bundle takes less time than the rest's imports.
 VERBS = {
+    "build": "build",
     "catalog": "catalog",
     "commit": "repack",
     "completion": "completion",

@@ -7,7 +7,7 @@ time, each in a process of its own.  What comes out is plain tuples, cheap to ha
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from oci_image.errors import ImageError, IntegrityError
 from oci_image.layers import tar_reader, whiteouts
@@ -47,11 +47,7 @@ def index_layer(
     try:
         reader = TarReader(stream := PlainStream(_Spooling(pipeline, spool_fd)), limits)
         try:
-            items = []
-            for entry in reader:
-                item = _item(entry, stream.offset, limits)
-                if item is not None:
-                    items.append(item)
+            items = _items(reader, stream, limits)
         except IntegrityError:
             raise
         except ImageError as error:
@@ -67,10 +63,33 @@ def index_layer(
         pipeline.close()
 
 
+def index_archive(source: PieceReader, spool_fd: int, limits: Limits) -> list[Item]:
+    """The same for an archive that nobody has promised a digest for; ImageError naming the entry at fault."""
+    reader = TarReader(stream := PlainStream(_Spooling(source, spool_fd)), limits)
+    try:
+        items = _items(reader, stream, limits)
+        stream.drain()
+    except ImageError as error:
+        where = f"entry {show(reader.current_name)}" if reader.current_name else error.where
+        raise ImageError(error.what, where=where, hint=error.hint) from error
+    return items
+
+
+def _items(reader: TarReader, stream: PlainStream, limits: Limits) -> list[Item]:
+    items = (_item(entry, stream.offset, limits) for entry in reader)
+    return [item for item in items if item is not None]
+
+
+class PieceReader(Protocol):
+    """Plain bytes, in pieces of any size; b"" at the end."""
+
+    def read_piece(self) -> bytes: ...
+
+
 class _Spooling:
     """Hands pieces on, and writes them down."""
 
-    def __init__(self, pipeline: LayerPipeline, spool_fd: int) -> None:
+    def __init__(self, pipeline: PieceReader, spool_fd: int) -> None:
         self._pipeline = pipeline
         self._spool_fd = spool_fd
 

@@ -11,8 +11,12 @@ import errno
 import fcntl
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from oci_image.layers.removal import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DETACH = 2
 _NO_FOLLOW = 8
@@ -37,8 +41,14 @@ def make_staging(parent_fd: int, name: str) -> tuple[str, int]:
         os.close(fd)
 
 
-def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
-    """Remove what dead makers left; only directories of ours, with nothing in them but `content`."""
+def clean_staging(
+    parent_fd: int, content: frozenset[bytes] | None, *, before: Callable[[str, int], None] | None = None
+) -> None:
+    """Remove what dead makers left; only directories of ours, with nothing in them but `content`.
+
+    Without `content` whatever is in them goes: the parent is a place that nobody else puts anything.
+    `before` is called with the name and descriptor of each, to end what is still in use there.
+    """
     with os.scandir(parent_fd) as found:
         names = [entry.name for entry in found if _is_staging(entry.name)]
     for name in names:
@@ -49,13 +59,19 @@ def clean_staging(parent_fd: int, content: frozenset[bytes]) -> None:
         try:
             status = os.fstat(fd)
             ours = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
-            if ours and _lock(fd) and {os.fsencode(inside) for inside in os.listdir(fd)} <= content:
+            if ours and _lock(fd) and (content is None or _names(fd) <= content):
+                if before is not None:
+                    before(name, fd)
                 _unmount(fd)
                 remove_tree(parent_fd, os.fsencode(name), device=status.st_dev)
         except FileNotFoundError:
             pass  # another call was faster
         finally:
             os.close(fd)
+
+
+def _names(fd: int) -> set[bytes]:
+    return {os.fsencode(inside) for inside in os.listdir(fd)}
 
 
 def _is_staging(name: str) -> bool:

@@ -21,7 +21,7 @@ from oci_image.layers.whiteouts import PREFIX
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from oci_image.layers.metadata import Ownership
     from oci_image.layers.ownership import IdMap
@@ -57,11 +57,15 @@ class Found(Entry):
 
 @dataclass(slots=True)
 class DiskTree:
-    """A tree and its root's descriptor, which stays the caller's."""
+    """A tree and its root's descriptor, which stays the caller's.
+
+    What `leaves_out` says true of, given a path and whether it is a directory, is not in the tree.
+    """
 
     fd: int
     ownership: Ownership
     skipped: list[str] = field(default_factory=list)
+    leaves_out: Callable[[bytes, bool], bool] | None = None
     _device: int = 0
 
     def read(self) -> Found:
@@ -91,7 +95,7 @@ class DiskTree:
             name = os.fsencode(text)
             path = directory.name + b"/" + name if directory.name else name
             try:
-                if name.startswith(PREFIX):
+                if name.startswith(PREFIX) and not (self.leaves_out and self.leaves_out(path, False)):
                     raise ImageError("name means a whiteout in a layer", hint="rename or remove it")
                 self._add(directory, directory_fd, name, path)
             except ImageError as error:
@@ -105,6 +109,8 @@ class DiskTree:
     def _add(self, directory: Found, directory_fd: int, name: bytes, path: bytes) -> None:
         status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
         assert directory.children is not None
+        if self.leaves_out is not None and self.leaves_out(path, stat.S_ISDIR(status.st_mode)):
+            return
         if stat.S_ISSOCK(status.st_mode):
             self.skipped.append(os.fsdecode(path))
             return

@@ -58,6 +58,10 @@ class ImageDraft:
     config: dict[str, Any]
     platform: Platform | None = field(default=None)  # as the index that it was found in has it
 
+    def copied(self) -> ImageDraft:
+        """Another draft of the same, to be changed by itself."""
+        return ImageDraft(copy.deepcopy(self.manifest), copy.deepcopy(self.config), self.platform)
+
     @property
     def is_docker(self) -> bool:
         """Whether the image is in Docker's format, which new layers then are too."""

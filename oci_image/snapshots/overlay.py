@@ -34,7 +34,7 @@ def make_overlay(prepared: Prepared, bundle: str) -> None:
     """Make upper, work and rootfs in the directory `bundle` and mount; raises SnapshotError."""
     for name in ("upper", "work", "rootfs"):
         os.mkdir(os.path.join(bundle, name), _PRIVATE)
-    _copy_attributes(prepared.lower, os.path.join(bundle, "upper"))
+    copy_attributes(prepared.lower, os.path.join(bundle, "upper"))
     mount_overlay(prepared, bundle)
 
 
@@ -54,8 +54,8 @@ def mount_overlay(prepared: Prepared, bundle: str) -> None:
         raise SnapshotError(what, where=bundle, hint=hint) from None
 
 
-def _copy_attributes(source: str, target: str) -> None:
-    """The root of an overlay looks like the root of its upper directory."""
+def copy_attributes(source: str, target: str) -> None:
+    """Give a new directory the attributes of another: an overlay's root looks like its upper directory."""
     status = os.stat(source)
     os.chown(target, status.st_uid, status.st_gid)
     for name in os.listxattr(source):

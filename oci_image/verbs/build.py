@@ -1,0 +1,133 @@
+"""oci-image build: an image of a Dockerfile."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from oci_image.build.bases import PULL_POLICIES
+from oci_image.build.builder import BuildOptions, build_image
+from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import add_registry, add_store, registry_options
+from pyruntime.base.errors import HostError, UsageError, errno_text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oci_image.cli.output import Output
+
+SUMMARY = "build an image from a Dockerfile"
+DESCRIPTION = """\
+Build an image from a Dockerfile, or Containerfile, and put it into the store.  Commands run in containers of
+pyruntime, or of any other OCI runtime.  A step that was made before on the same tree, with the same content
+and settings, is taken from the cache.  With SOURCE_DATE_EPOCH set, the same input makes the same image."""
+EXAMPLES = """\
+examples:
+  oci-image build -t app .
+  oci-image build -t app:test --target test --build-arg VERSION=2 --network none .
+  oci-image build -f docker/Containerfile -t registry.example/team/app:1 -t app .
+  SOURCE_DATE_EPOCH=0 oci-image build --store ./layout -t app --no-cache ."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    add_store(parser)
+    parser.add_argument(
+        "--tag", "-t", action="append", default=[], metavar="NAME", help="a name of the image"
+    )
+    parser.add_argument(
+        "--file", "-f", default="", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile)"
+    )
+    parser.add_argument(
+        "--target", default="", metavar="STAGE", help="the stage to build (default: the last)"
+    )
+    parser.add_argument(
+        "--build-arg", action="append", default=[], metavar="NAME[=VALUE]",
+        help="a build argument; without a value that of the environment",
+    )  # fmt: skip
+    parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="add a label")
+    parser.add_argument("--no-cache", action="store_true", help="do every step anew")
+    parser.add_argument(
+        "--pull", nargs="?", const="always", default="missing", choices=PULL_POLICIES, metavar="WHEN",
+        help="ask registries for base images: missing (default), always, never, newer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="what to build for (default: this machine)"
+    )
+    parser.add_argument(
+        "--network", choices=("host", "none"), default="host", help="the network of commands (default: host)"
+    )
+    parser.add_argument("--compress", choices=["gzip", "zstd", "none"], default="gzip", help="of new layers")
+    parser.add_argument("--compress-level", type=int, default=0, metavar="N", help="how hard to compress")
+    parser.add_argument("--iidfile", default="", metavar="FILE", help="write the image's id to FILE")
+    parser.add_argument(
+        "--runtime", default="", metavar="PROGRAM", help="the OCI runtime (default: pyruntime)"
+    )
+    parser.add_argument("--snapshots", default="", metavar="DIR", help="where trees are prepared and built")
+    add_registry(parser)
+    parser.add_argument("context", metavar="CONTEXT", help="the directory that COPY and ADD copy from")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Carry the verb out."""
+    quiet = arguments.quiet
+
+    def say(text: str) -> None:
+        if not quiet or text.startswith("warning:"):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    options = BuildOptions(
+        dockerfile=arguments.file,
+        tags=tuple(arguments.tag),
+        target=arguments.target,
+        arguments=_build_arguments(arguments.build_arg),
+        labels=_labels(arguments.label),
+        use_cache=not arguments.no_cache,
+        pull=arguments.pull,
+        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        network=arguments.network,
+        compression=arguments.compress,
+        level=arguments.compress_level,
+        store=arguments.store,
+        snapshots=arguments.snapshots,
+        runtime=arguments.runtime,
+        registry=registry_options(arguments),
+        output_fd=-1 if quiet else sys.stderr.fileno(),
+        say=say,
+    )
+    built = build_image(arguments.context, options)
+    if arguments.iidfile:
+        _write(arguments.iidfile, str(built.config))
+    output.result(
+        f"built {built.manifest.digest}" + "".join(f"\ntagged {name}" for name in built.names),
+        {"manifest": str(built.manifest.digest), "id": str(built.config), "names": list(built.names)},
+    )
+    return 0
+
+
+def _build_arguments(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"invalid build argument {text!r}", hint="write NAME=VALUE")
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    return {name: value for name, _, value in pairs}
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        raise HostError(f"cannot write: {errno_text(error.errno or 0)}", where=path) from None
