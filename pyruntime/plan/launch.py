@@ -114,7 +114,7 @@ def plan_create(
     mounts = plan_mounts(view)
     operations = _plan_front(process, facts, options)
     operations += mounts.prepare
-    operations += _plan_cgroup_entry(cgroup)
+    operations += plan_cgroup_entry(cgroup)
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
     devices = plan_devices(config, facts, new_user_namespace=view.has_user_namespace)
     operations += plan_init(view, mounts, devices, options)
@@ -244,7 +244,7 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
     )
 
 
-def _plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:
+def plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:
     """Into the cgroups without a foreign write to cgroup.procs, which would wait for an RCU grace period."""
     operations: list[Operation] = [Await(rendezvous=CGROUPS_READY)]
     operations += [JoinCgroup(origin="/linux/cgroupsPath", host_path=path) for path in cgroup.join_files]

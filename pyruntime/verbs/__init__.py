@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, int, int]] = {
 STOP_AT_POSITIONAL = frozenset({"create", "run", "exec", "ps"})
 
 SUMMARIES: dict[str, str] = {
-    "checkpoint": "save a running container to files (not available yet)",
+    "checkpoint": "save a running container to files, through CRIU",
     "completion": "print completion data for bash, zsh or fish",
     "create": "make a container that waits for start",
     "delete": "remove what is left of a container",
@@ -42,7 +42,7 @@ SUMMARIES: dict[str, str] = {
     "list": "list the containers below the root",
     "pause": "suspend all processes of a container",
     "ps": "list the processes of a container",
-    "restore": "bring back a saved container (not available yet)",
+    "restore": "bring back a saved container, through CRIU",
     "resume": "let the processes of a paused container go on",
     "run": "create and start a container",
     "spec": "write a config.json to begin with",

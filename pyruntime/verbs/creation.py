@@ -134,7 +134,7 @@ def create_container(
         load_systemd_driver()
     restart.forbid()
     directory = store.reserve(prepared.container_id)
-    creation = _Creation(store, prepared, directory)
+    creation = Creation(store, prepared, directory)
     try:
         return creation.carry_out(operations, options, observe)
     except BaseException:
@@ -169,7 +169,7 @@ def listener_for(plan: LaunchPlan, config: Config) -> "SeccompListener | None":
     return SeccompListener(profile, config.oci_version)
 
 
-class _Creation:
+class Creation:
     """One container on its way: what has been made so far, so that it can be taken back."""
 
     def __init__(self, store: Store, prepared: Prepared, directory: str) -> None:
@@ -207,7 +207,7 @@ class _Creation:
     ) -> ContainerState:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
-        self._save()
+        self.save()
         os.mkfifo(f"{self.directory}/{UNFINISHED_FIFO}", 0o600)
         fifo = os.open(f"{self.directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC)
         failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -240,9 +240,9 @@ class _Creation:
 
     def _launch(self, session: Session, listener: "SeccompListener | None") -> None:
         steps = ParentSteps(
-            cgroups=lambda: self._make_cgroups(session.pid),
-            started=self._started,
-            hooks=self._run_hooks,
+            cgroups=lambda: self.make_cgroups(session.pid),
+            started=self.started,
+            hooks=self.run_hooks,
             ready=self._ready,
         )
         if listener is not None:
@@ -254,30 +254,34 @@ class _Creation:
             if listener is not None:
                 listener.close()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the state as it is now."""
         self.store.save(self.state, self.prepared.config_text)
 
-    def _make_cgroups(self, pid: int) -> None:
+    def make_cgroups(self, pid: int) -> None:
+        """Make the container's cgroups; `pid` is a process for a unit of systemd's, which cannot be empty."""
         try:
             make_cgroups(self.prepared.plan.cgroup, pid)
         except StateError:
             # Somebody else's cgroup: from here on nothing may signal or remove what is in it.
             directories = self.state.cgroup_directories
             self.state = self.state.replace(cgroup_directories=(), systemd_unit="")
-            self._save()
+            self.save()
             remove_empty_cgroups(directories)
             raise
 
-    def _started(self, pid: int) -> None:
+    def started(self, pid: int) -> None:
+        """The init is there: save that, and limit it."""
         self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid), creating=False)
-        self._save()
+        self.save()
         apply_limits(self.prepared.plan.cgroup)
         if self.prepared.plan.net_devices:
             from pyruntime.execute.net_devices import move_devices
 
             move_devices(self.prepared.plan.net_devices, pid)
 
-    def _run_hooks(self, pid: int) -> None:
+    def run_hooks(self, pid: int) -> None:
+        """Run the prestart and createRuntime hooks."""
         if self.hooks.prestart or self.hooks.create_runtime:
             # prestart is of a time when it ran between create and start, and its hooks expect what was so then.
             for hooks, name, status in (

@@ -70,7 +70,7 @@ def _annotations() -> dict[str, str]:
         "org.pyruntime.version": VERSION,
         "org.pyruntime.commit": COMMIT,
         "io.github.seccomp.libseccomp.version": libseccomp_version(),
-        "org.opencontainers.runc.checkpoint.enabled": "false",
+        "org.opencontainers.runc.checkpoint.enabled": "true",
     }
     return {key: value for key, value in annotations.items() if value}
 

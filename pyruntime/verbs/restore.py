@@ -1,24 +1,83 @@
-"""pyruntime restore: not available in this version; its options are known nevertheless."""
+"""pyruntime restore: bring a container back from the files of a checkpoint, through CRIU."""
 
-from pyruntime.base.errors import HostError
-from pyruntime.verbs.criu_options import CRIU_OPTIONS
+from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.plan.criu import CriuOptions
+from pyruntime.store.store import Store
+from pyruntime.verbs.creation import CreateOptions, Prepared, prepare
+from pyruntime.verbs.criu_options import CRIU_OPTIONS, read_criu_options
+from pyruntime.verbs.delete import delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.launching import check_console
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
     *CRIU_OPTIONS,
-    Option(names=("bundle", "b"), value=True, metavar="DIR", help="directory of the bundle"),
-    Option(names=("detach", "d"), help="do not wait for the container's end"),
-    Option(names=("console-socket",), value=True, metavar="PATH", help="socket that gets the terminal"),
-    Option(names=("pid-file",), value=True, metavar="FILE", help="file that gets the pid"),
-    Option(names=("no-subreaper",), help="do not become a subreaper"),
-    Option(names=("no-pivot",), help="do not use pivot_root"),
-    Option(names=("no-new-keyring",), help="keep the session keyring"),
-    Option(names=("lsm-profile",), value=True, metavar="TYPE:NAME", help="security profile, TYPE:NAME"),
-    Option(names=("lsm-mount-context",), value=True, metavar="CONTEXT", help="security context of mounts"),
-    Option(names=("tcp-close",), help="close TCP connections"),
+    Option(
+        names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
+    ),
+    Option(names=("detach", "d"), help="return once the container runs"),
+    Option(
+        names=("console-socket",),
+        value=True,
+        metavar="PATH",
+        help="send the terminal's master over this socket",
+    ),
+    Option(
+        names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
+    ),
+    Option(names=("no-subreaper",), help="do not become the parent of orphaned processes"),
+    Option(names=("no-pivot",), help="accepted: CRIU changes the root"),
+    Option(names=("no-new-keyring",), help="accepted: CRIU makes no keyring"),
+    Option(
+        names=("lsm-profile",), value=True, metavar="TYPE:NAME", help="another profile: apparmor or selinux"
+    ),
+    Option(
+        names=("lsm-mount-context",), value=True, metavar="CONTEXT", help="another SELinux context of mounts"
+    ),
+    Option(names=("tcp-close",), help="close the TCP connections that were open"),
 )
 
 
-def run(_arguments: Arguments, _options: GlobalOptions) -> int:
-    raise HostError("restore is not available in this version")
+def run(arguments: Arguments, options: GlobalOptions) -> int:
+    criu = read_criu_options(arguments).replace(
+        tcp_close=arguments.flag("tcp-close"),
+        lsm_profile=arguments.get("lsm-profile"),
+        lsm_mount_context=arguments.get("lsm-mount-context"),
+    )
+    detached = arguments.flag("detach")
+    create = CreateOptions(cgroup_manager=options.cgroup_manager, pid_file=arguments.get("pid-file"))
+    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
+    process = prepared.config.process
+    terminal = process is not None and process.terminal
+    path = check_console(arguments, terminal=terminal, detached=detached)
+    console = -1
+    if path:
+        from pyruntime.execute.terminal import connect_console_socket
+
+        console = connect_console_socket(path)
+    from pyruntime.verbs.restoration import restore_container
+
+    store = Store(options.root)
+    if detached:
+        restore_container(store, prepared, create.replace(console_fd=console), criu)
+        return 0
+    return _in_foreground(store, prepared, create, criu, subreaper=not arguments.flag("no-subreaper"))
+
+
+def _in_foreground(
+    store: Store, prepared: Prepared, create: CreateOptions, criu: CriuOptions, *, subreaper: bool
+) -> int:
+    """Restore, wait for the container's end, and delete it."""
+    from pyruntime.verbs.restoration import restore_container
+
+    masters: list[int] = []
+    if subreaper:
+        become_subreaper()
+    signals = SignalForwarding()
+    try:
+        state = restore_container(store, prepared, create, criu, masters.append)
+        code = wait_in_foreground(state.pid, signals, master=masters[-1] if masters else -1)
+    finally:
+        signals.close()
+    delete_ended(store, state)
+    return code

@@ -55,13 +55,6 @@ def test_podmans_probe_for_lsm_mount_context_is_answered() -> None:
     assert "flag needs an argument" in result.stderr
 
 
-@pytest.mark.parametrize("verb", ["checkpoint", "restore"])
-def test_a_verb_that_is_not_built_says_so(verb: str) -> None:
-    result = run(verb, "c1")
-    assert result.returncode == 1
-    assert f"{verb} is not available in this version" in result.stderr
-
-
 def test_the_wrong_number_of_arguments_is_an_incorrect_usage() -> None:
     result = run("state")
     assert result.returncode == 1

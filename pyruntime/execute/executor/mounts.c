@@ -372,3 +372,16 @@ void do_SetPropagation(const struct argument *a)
         fail("mount_setattr", a[0].text);
     close(fd);
 }
+
+/* By name in its directory: the procfs that is seen in the container's mounts may be anything. */
+void do_Unmount(const struct argument *a)
+{
+    char name[256];
+    int parent = resolve_parent(a[0].text, name, sizeof name);
+
+    if (fchdir(parent) < 0)
+        fail("fchdir", a[0].text);
+    if (umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+        fail("umount2", a[0].text);
+    close(parent);
+}

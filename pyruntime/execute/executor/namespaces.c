@@ -75,6 +75,12 @@ void do_CloseOwn(const struct argument *a)
     root_fd = -1;
 }
 
+void do_KeepDescriptor(const struct argument *a)
+{
+    if (fcntl((int)a[0].number, F_SETFD, 0) < 0)
+        fail("fcntl", "F_SETFD");
+}
+
 void do_SetDumpable(const struct argument *a)
 {
     if (prctl(PR_SET_DUMPABLE, (unsigned long)a[0].number, 0, 0, 0) < 0)

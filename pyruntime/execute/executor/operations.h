@@ -70,8 +70,12 @@
     X(66, SetPersonality, "i")                                                                               \
     X(67, SetMemoryPolicy, "ib")                                                                             \
     X(68, SetAffinity, "b")                                                                                  \
-    X(69, CloseOwn, "")
+    X(69, CloseOwn, "")                                                                                      \
+    X(70, KeepDescriptor, "i")                                                                               \
+    X(71, BindHost, "ss")                                                                                    \
+    X(72, EnterRoot, "")                                                                                     \
+    X(73, Unmount, "s")
 
-#define LARGEST_OPERATION 69
+#define LARGEST_OPERATION 73
 
 #endif

@@ -42,20 +42,30 @@ void do_MakeParentPrivate(const struct argument *a)
     }
 }
 
-void do_BindRoot(const struct argument *a)
+static int bind_tree(const char *source, const char *directory)
 {
-    int tree = copy_mount(AT_FDCWD, a[0].text, 1 | RECURSIVE);
+    int tree = copy_mount(AT_FDCWD, source, 1 | RECURSIVE);
 
     if (tree < 0)
-        fail("open_tree", a[0].text);
-    int target = open(a[0].text, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fail("open_tree", source);
+    int target = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (target < 0)
-        fail("open", a[0].text);
+        fail("open", directory);
     if (attach_mount(tree, target) < 0)
-        fail("move_mount", a[0].text);
+        fail("move_mount", directory);
     close(target);
+    return tree;
+}
+
+void do_BindHost(const struct argument *a)
+{
+    close(bind_tree(a[0].text, a[1].text));
+}
+
+void do_BindRoot(const struct argument *a)
+{
     /* The descriptor of the tree is now that of the mount on top. */
-    root_fd = tree;
+    root_fd = bind_tree(a[0].text, a[0].text);
 }
 
 static void enter_new_root(void)
@@ -66,6 +76,14 @@ static void enter_new_root(void)
     if (root_fd < 0)
         fail("open", "/");
     close(old);
+}
+
+void do_EnterRoot(const struct argument *a)
+{
+    (void)a;
+    root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root_fd < 0)
+        fail("open", "/");
 }
 
 void do_PivotRoot(const struct argument *a)

@@ -200,3 +200,43 @@ class IdmapTree(Operation):
 
     def describe(self) -> str:
         return "map the ids of the mount"
+
+
+class KeepDescriptor(Operation):
+    """Take the descriptor out of what `CloseInherited` has marked: the program that is executed gets it."""
+
+    code = 70
+    descriptor_fd: int
+
+    def describe(self) -> str:
+        return f"pass descriptor {self.descriptor_fd} on"
+
+
+class BindHost(Operation):
+    """Bind `host_path` with all mounts below it on the directory `target_host_path`."""
+
+    code = 71
+    host_path: str
+    target_host_path: str
+
+    def describe(self) -> str:
+        return f"bind {self.host_path} on {self.target_host_path}"
+
+
+class EnterRoot(Operation):
+    """From here on the root that paths are looked up in is that of this process: that of the mount namespace joined."""
+
+    code = 72
+
+    def describe(self) -> str:
+        return "take the root of the container"
+
+
+class Unmount(Operation):
+    """Take off what is mounted on `path` (MNT_DETACH), which must be a mount point."""
+
+    code = 73
+    path: str
+
+    def describe(self) -> str:
+        return f"unmount {self.path}"
