@@ -52,11 +52,6 @@ def apply_limits(plan: CgroupPlan) -> None:
         HostError: systemd does not answer.
     """
     for operation in plan.limits:
-        if isinstance(operation, SetUnitProperties):
-            from pyruntime.execute.systemd import set_unit_properties
-
-            set_unit_properties(operation)
-            continue
         try:
             carry_out(operation)
         except OSError as error:
@@ -64,7 +59,11 @@ def apply_limits(plan: CgroupPlan) -> None:
 
 
 def carry_out(operation: CgroupOperation) -> bool:
-    """One step, as the kernel answers (OSError); True if a cgroup to be made was there already."""
+    """One step, as the kernel answers (OSError); True if a cgroup to be made was there already.
+
+    Raises:
+        ExpectedError: it is systemd's step, and systemd refuses or does not answer.
+    """
     if isinstance(operation, WriteCgroupFile):
         _write_file(operation)
     elif isinstance(operation, MakeCgroup):
@@ -73,6 +72,10 @@ def carry_out(operation: CgroupOperation) -> bool:
         _fill_cpuset(operation.path, operation.mount_point)
     elif isinstance(operation, WriteMemoryLimits):
         _write_memory_limits(operation)
+    elif isinstance(operation, SetUnitProperties):
+        from pyruntime.execute.systemd import set_unit_properties
+
+        set_unit_properties(operation)
     elif isinstance(operation, OwnCgroup):
         _give_away(operation)
     return False
@@ -90,6 +93,8 @@ def failure_of(operation: CgroupOperation, error: OSError) -> StepError:
         hint = "the caller may not write there: delegate the cgroup, or leave the limits out"
     elif number == errno.ENOENT:
         hint = "the controller is not enabled in this cgroup, or this kernel has no such file"
+        if "/user@" in str(getattr(operation, "path", "")):
+            hint += "; Delegate= of user@.service says which controllers users get"
     return StepError(
         f"cannot set up cgroups: {text}", where=operation.origin, hint=hint, call="write", errno=number
     )
@@ -107,7 +112,27 @@ def _make(operation: MakeCgroup) -> bool:
         existed = False
     if operation.controllers:
         _enable_controllers(operation)
+    if operation.unified:
+        _require_domain(operation)
     return existed
+
+
+def _require_domain(operation: MakeCgroup) -> None:
+    """A cgroup below a threaded one cannot have processes until it is threaded too, as runc and crun make it."""
+    kind = read_value(f"{operation.path}/cgroup.type")
+    if kind in ("domain", ""):
+        return
+    if operation.domain_limit:
+        what = f"cannot set up cgroups: {operation.path} is {kind}, and this limit counts whole processes"
+        hint = "choose a linux.cgroupsPath that is not below a threaded cgroup, or leave the limit out"
+        raise StepError(what, where=operation.domain_limit, hint=hint)
+    invalid = []
+    path = operation.path
+    while read_value(f"{path}/cgroup.type") == "domain invalid":
+        invalid.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(invalid):
+        write_value(f"{path}/cgroup.type", "threaded")
 
 
 def _enable_controllers(operation: MakeCgroup) -> None:

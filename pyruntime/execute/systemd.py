@@ -5,6 +5,7 @@ import os
 
 from pyruntime.base.errors import HostError, StateError, StepError
 from pyruntime.execute.bus import BusError, SystemdConnection
+from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.cgroup.operations import SetUnitProperties, StartUnit, UnitOperation, UnitProperty
 
 _REPLACE = "replace"
@@ -26,7 +27,7 @@ def start_unit(operation: StartUnit, pid: int) -> None:
     properties = [_on_the_wire(each) for each in operation.properties]
     if operation.with_process:
         properties.append(("PIDs", ("au", [pid])))
-    with SystemdConnection(of_user=operation.of_user) as systemd:
+    with _connect(of_user=operation.of_user) as systemd:
         result = _start(systemd, operation, properties)
         if result != "done":
             _reset(systemd, operation.unit)
@@ -37,6 +38,14 @@ def start_unit(operation: StartUnit, pid: int) -> None:
         _require_place(operation, pid)
     if operation.sub_cgroup:
         _enter_sub_cgroup(operation, pid)
+
+
+def _connect(*, of_user: bool) -> SystemdConnection:
+    try:
+        return SystemdConnection(of_user=of_user)
+    except HostError as error:
+        what = f"systemd cgroup flag passed, but systemd support for managing cgroups is not available: {error.what}"
+        raise HostError(what, hint=error.hint) from None
 
 
 def _start(
@@ -104,18 +113,19 @@ def stop_unit(unit: str, *, of_user: bool) -> None:
         _reset(systemd, unit)
 
 
-def attach_process(unit: str, pid: int, *, of_user: bool, sub_cgroup: str = "/") -> None:
+def attach_process(cgroup: CgroupPlan, pid: int) -> None:
     """Have systemd move a process into a unit's cgroup, from where this program may not move it itself.
 
     Raises:
         StepError: systemd refuses.
         HostError: systemd does not answer.
     """
-    with SystemdConnection(of_user=of_user) as systemd:
+    with SystemdConnection(of_user=cgroup.unit_of_user) as systemd:
         try:
-            systemd.call("AttachProcessesToUnit", "ssau", unit, sub_cgroup, [pid])
+            systemd.call("AttachProcessesToUnit", "ssau", cgroup.unit, cgroup.attach, [pid])
         except BusError as error:
-            raise StepError(f"cannot move a process into systemd unit {unit}: {error}") from None
+            hint = "run it from below the user's systemd: systemd-run --user --scope -p Delegate=yes ..."
+            raise StepError(f"cannot move a process into {cgroup.unit}: {error}", hint=hint) from None
 
 
 def _reset(systemd: SystemdConnection, unit: str) -> None:
@@ -139,8 +149,14 @@ def _unknown_property(error: BusError, properties: list[UnitProperty]) -> str:
 def _refused(operation: UnitOperation, error: BusError) -> StepError:
     """The answer in systemd's words, at the config entry of the property that it names."""
     words = error.text.replace(",", " ").replace(".", " ").replace("'", " ").split()
-    where = next((each.origin for each in operation.properties if each.name in words), operation.origin)
-    if error.name in ("AccessDenied", "InteractiveAuthorizationRequired"):
+    named = [each for each in operation.properties if each.name in words]
+    # An error that names none is about a type, and only those of annotations are not ours.
+    asked = [each for each in operation.properties if each.origin.startswith("/annotations")]
+    chosen = named or asked
+    where = chosen[0].origin if chosen else operation.origin
+    if error.name in ("ServiceUnknown", "NameHasNoOwner"):
+        hint = "a D-Bus daemon answers, but no systemd: is it the init of this host?"
+    elif error.name in ("AccessDenied", "InteractiveAuthorizationRequired"):
         hint = "run it as root, or rootless with a systemd of your own (loginctl enable-linger)"
     elif where.startswith("/annotations"):
         hint = "correct or remove the annotation; org.freedesktop.systemd1(5) has names and types"

@@ -194,6 +194,8 @@ def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
     if affinity is not None and affinity.initial:
         mask = cpu_mask(affinity.initial, f"{where}/initial")
         operations.append(SetAffinity(origin=f"{where}/initial", cpus=mask))
+    if cgroup.attach:
+        operations.append(Await(rendezvous=CGROUPS_READY))
     operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
     if cgroup.clone_directory:
         operations += [

@@ -187,6 +187,10 @@ class _Execution:
         self.process = process
         self.detached = arguments.flag("detach")
         self.cgroup = exec_cgroup(state, arguments.all("cgroup"))
+        if self.cgroup.attach:
+            from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+            load_systemd_driver()
 
     def carry_out(self) -> int:
         path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)
@@ -235,7 +239,7 @@ class _Execution:
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
-        steps = ParentSteps()
+        steps = ParentSteps(cgroups=lambda: self._attach(session.pid) if self.cgroup.attach else None)
         listener = listener_for(plan, self.config)
         if listener is not None:
             descriptors[places.LISTENER_FD] = listener.theirs
@@ -259,3 +263,8 @@ class _Execution:
         if arguments.get("pid-file"):
             write_pid_file(arguments.get("pid-file"), pid)
         return pid
+
+    def _attach(self, pid: int) -> None:
+        from pyruntime.execute.systemd import attach_process
+
+        attach_process(self.cgroup, pid)

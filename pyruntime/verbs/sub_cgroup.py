@@ -33,7 +33,25 @@ def exec_cgroup(state: ContainerState, wanted: tuple[str, ...]) -> CgroupPlan:
     return CgroupPlan(
         join_files=tuple(dict.fromkeys(f"{path}/tasks" for controller, path in paths.items() if controller)),
         clone_directory=paths.get("", ""),
+        unit=state.systemd_unit,
+        unit_of_user=state.systemd_of_user,
+        attach=_attachment(state, paths.get("", "")),
     )
+
+
+def _attachment(state: ContainerState, directory: str) -> str:
+    """Where below the unit's cgroup the user's systemd has to move us, if we may not go there ourselves.
+
+    The kernel wants the right to write to the closest cgroup above both, and that of a login session, which lies beside
+    the user's systemd and not below, is not the user's (crun#376, podman#14851).
+    """
+    if not state.systemd_of_user:
+        return ""
+    before, service, rest = directory.partition("/user@")
+    above = f"{before}{service}{rest.partition('/')[0]}"
+    if not service or f"{_cgroup_of(os.getpid())}/".startswith(f"{above}/"):
+        return ""
+    return directory.partition(f"/{state.systemd_unit}")[2] or "/"
 
 
 def _takes_processes(directory: str) -> bool:

@@ -67,11 +67,21 @@ def update_container(
         SpecError: a limit makes no sense here.
         StepError: the kernel refuses one; then none is changed.
     """
+    if store.load(container_id).systemd_unit:
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
     with store.lock(container_id):
         state = store.load(container_id)
         if status_of(state, store.directory(container_id)) == STOPPED:
             raise StateError("container not running", where=container_id)
-        operations = plan_update(resources, state.cgroup_paths, _current(state))
+        operations = plan_update(
+            resources,
+            state.cgroup_paths,
+            _current(state),
+            unit=state.systemd_unit,
+            of_user=state.systemd_of_user,
+        )
         if schemata:
             operations += _schemata(store, container_id, schemata)
         update_limits(operations)
@@ -164,8 +174,9 @@ def _current(state: ContainerState) -> CurrentLimits:
             memory_limit=read_value(f"{unified}/memory.max"),
             memory_usage=read_value(f"{unified}/memory.current"),
         )
-    memory = state.cgroup_paths.get("memory", "")
+    memory, cpu = state.cgroup_paths.get("memory", ""), state.cgroup_paths.get("cpu", "")
     return CurrentLimits(
+        cpu_max=f"{read_value(f'{cpu}/cpu.cfs_quota_us')} {read_value(f'{cpu}/cpu.cfs_period_us')}",
         memory_limit=read_value(f"{memory}/memory.limit_in_bytes"),
         memory_usage=read_value(f"{memory}/memory.usage_in_bytes"),
     )

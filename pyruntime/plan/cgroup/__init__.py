@@ -4,6 +4,7 @@ from pyruntime.base.errors import SpecError
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup.block_io import plan_block_io
 from pyruntime.plan.cgroup.cpu import plan_cpu, plan_cpuset
+from pyruntime.plan.cgroup.delegation import cgroup_owner, domain_limit
 from pyruntime.plan.cgroup.devices import device_program, device_rules, plan_devices_v1
 from pyruntime.plan.cgroup.layout import CgroupLayout, Hierarchy
 from pyruntime.plan.cgroup.memory import plan_memory
@@ -11,6 +12,7 @@ from pyruntime.plan.cgroup.operations import (
     CgroupOperation,
     FillCpuset,
     MakeCgroup,
+    OwnCgroup,
     SetUnitProperties,
     StartUnit,
 )
@@ -29,6 +31,7 @@ class CgroupPlan(Record):
     into.  `device_program`: eBPF instructions of the v2 device policy.  `paths`: controller ("" for v2) to
     directory.  `optional`: without the right to make cgroups, and without limits, the container goes without.
     `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of the user's own systemd.
+    `attach`: where below the unit's cgroup systemd is to move the executor first, "" if that goes by itself.
     """
 
     directories: tuple[str, ...] = ()
@@ -41,6 +44,7 @@ class CgroupPlan(Record):
     optional: bool = False
     unit: str = ""
     unit_of_user: bool = False
+    attach: str = ""
 
 
 _LIMITS = (
@@ -85,6 +89,7 @@ def plan_cgroup(
     places = _Places(layout)
     for hierarchy in layout.hierarchies:
         places.add(hierarchy, cgroup_directory(config, hierarchy, container_id))
+    places.delegate(config, tolerant=rootless)
     limits, program = _plan_resources(resources, places, rootless=rootless)
     return CgroupPlan(
         directories=tuple(dict.fromkeys(places.directories.values())),
@@ -113,6 +118,7 @@ def _plan_in_unit(config: Config, layout: CgroupLayout, container_id: str, *, ro
     for hierarchy in layout.hierarchies:
         below = _inside(unit.path, hierarchy.mount_root)
         places.add(hierarchy, f"{hierarchy.mount_point}{below}{unit.sub_cgroup and '/' + unit.sub_cgroup}")
+    places.delegate(config, tolerant=rootless)
     limits, program = _plan_resources(resources, places, rootless=rootless)
     properties = unit_properties(config, unit, container_id)
     if not rootless:
@@ -189,6 +195,7 @@ class _Places:
                 path=path,
                 mount_point=hierarchy.mount_point,
                 controllers=_to_enable(hierarchy, self.layout),
+                unified=hierarchy.version == 2,
                 in_use=self.in_unit,
             )
         )
@@ -199,6 +206,22 @@ class _Places:
             self.make.append(FillCpuset(path=path, mount_point=hierarchy.mount_point))
         if not self.in_unit or "name=systemd" not in hierarchy.controllers:
             self.joins.append(f"{path}/tasks")
+
+    def delegate(self, config: Config, *, tolerant: bool) -> None:
+        """Plan what only a v2 cgroup has: an owner, and limits that a threaded one cannot have."""
+        if not self.unified:
+            return
+        limit = domain_limit(_resources(config))
+        if limit:
+            self.make = [
+                step.replace(domain_limit=limit) if isinstance(step, MakeCgroup) else step
+                for step in self.make
+            ]
+        owner = cgroup_owner(config)
+        if owner > 0:
+            self.make.append(
+                OwnCgroup(origin=_PATH, path=self.clone_directory, user=owner, tolerant=tolerant)
+            )
 
 
 class CgroupTarget:

@@ -21,13 +21,14 @@ class CgroupOperation(Record):
 class MakeCgroup(CgroupOperation):
     """mkdir -p `path` below `mount_point`; `controllers` are enabled in every parent (v2), from the top.
 
-    `in_use`: systemd has put the executor there already.  `domain_limit`: the config entry that needs a controller
-    which a threaded cgroup (v2) cannot have, if there is one.
+    `unified`: it is one of v2.  `in_use`: systemd has put the executor there already.  `domain_limit`: the config
+    entry that needs a controller which a threaded cgroup cannot have, if there is one.
     """
 
     path: str
     mount_point: str
     controllers: tuple[str, ...] = ()
+    unified: bool = False
     in_use: bool = False
     domain_limit: str = ""
 

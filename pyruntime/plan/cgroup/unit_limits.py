@@ -97,6 +97,9 @@ def _memory(memory: Memory, *, unified: bool) -> "Iterator[UnitProperty]":
 def _cpu(cpu: Cpu, *, unified: bool) -> "Iterator[UnitProperty]":
     if unified and cpu.idle == 1:
         yield _number("CPUWeight", 0, f"{_ORIGIN}/cpu/idle")
+    elif unified and cpu.idle == 0 and not cpu.shares:
+        # A weight of 0 stands for idle, which has to be taken back.
+        yield _number("CPUWeight", INFINITY, f"{_ORIGIN}/cpu/idle")
     elif cpu.shares:
         weight = weight_of_shares(cpu.shares) if unified else cpu.shares
         yield _number("CPUWeight" if unified else "CPUShares", weight, f"{_ORIGIN}/cpu/shares")

@@ -3,14 +3,14 @@
 from pyruntime.base.errors import SpecError, StepError
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup import CgroupTarget, plan_limits
-from pyruntime.plan.cgroup.operations import CgroupOperation
+from pyruntime.plan.cgroup.operations import CgroupOperation, SetUnitProperties
 from pyruntime.spec.linux import Cpu, Memory, Resources
 
 
 class CurrentLimits(Record):
     """What the cgroup says now, as its files have it; "" for a file that is not there.
 
-    `cpu_max`: "QUOTA PERIOD" (v2).  `memory_limit`, `memory_usage`: bytes or "max".
+    `cpu_max`: "QUOTA PERIOD", of v1 put together.  `memory_limit`, `memory_usage`: bytes or "max".
     """
 
     cpu_max: str = ""
@@ -19,29 +19,45 @@ class CurrentLimits(Record):
 
 
 def plan_update(
-    resources: Resources, paths: dict[str, str], current: CurrentLimits
+    resources: Resources,
+    paths: dict[str, str],
+    current: CurrentLimits,
+    *,
+    unit: str = "",
+    of_user: bool = False,
 ) -> tuple[CgroupOperation, ...]:
     """The writes that change the limits named in `resources` and no other; 0 stands for "as it is".
 
-    `paths`: controller ("" for v2) to directory.
+    `paths`: controller ("" for v2) to directory.  `unit`: the systemd unit that has to know the limits as well.
 
     Raises:
         SpecError: a limit needs a controller that the container does not have, or makes no sense.
         StepError: the memory limit is below what is in use, and `checkBeforeUpdate` asks to refuse that.
     """
     unified = set(paths) == {""}
+    whole_cpu = _cpu(resources.cpu, current)
     changed = resources.replace(
         devices=(),
-        cpu=_cpu(resources.cpu, current) if unified else resources.cpu,
+        cpu=whole_cpu if unified else resources.cpu,
         memory=_memory(resources.memory, current, unified=unified),
     )
     if resources.pids is not None and resources.pids.limit == 0:
         changed = changed.replace(pids=None)
-    return tuple(plan_limits(changed, CgroupTarget(unified, paths)))
+    writes = tuple(plan_limits(changed, CgroupTarget(unified, paths)))
+    if not unit:
+        return writes
+    from pyruntime.plan.cgroup.unit_limits import unit_limits
+
+    known = unit_limits(changed.replace(cpu=whole_cpu), unified=unified)
+    if not known:
+        return writes
+    change = SetUnitProperties(origin="/linux/resources", unit=unit, of_user=of_user, properties=known)
+    # The kernel judges first, because its files can be brought back; systemd then rounds what it writes into them.
+    return (*writes, change, *writes)
 
 
 def _cpu(cpu: Cpu | None, current: CurrentLimits) -> Cpu | None:
-    """cpu.max holds quota and period in one line: what is not named keeps its value."""
+    """Quota and period belong together, and cpu.max holds both in one line: what is not named keeps its value."""
     if cpu is None or not (cpu.quota or cpu.period):
         return cpu if cpu is None else cpu.replace(quota=None)
     quota, _, period = current.cpu_max.partition(" ")
