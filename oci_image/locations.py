@@ -13,8 +13,6 @@ from oci_image.model.digest import parse_digest
 from oci_image.model.reference import Reference
 from oci_image.model.registry_reference import parse_registry_reference
 from oci_image.store.content import default_store_path
-from oci_image.transports.archive_destination import ArchiveDestination
-from oci_image.transports.archive_source import ArchiveSource
 from oci_image.transports.directory import DirectoryDestination, DirectorySource
 from oci_image.transports.layout import LayoutDestination, LayoutSource
 from pyruntime.base.errors import UsageError
@@ -65,6 +63,8 @@ def open_source(text: str, *, store: str = "", registry: RegistryOptions | None 
         from oci_image.registry.source import RegistrySource
 
         return RegistrySource(parse_registry_reference(place), registry)
+    from oci_image.transports.archive_source import ArchiveSource
+
     return ArchiveSource(place, _reference(name))
 
 
@@ -88,4 +88,6 @@ def open_destination(
         from oci_image.registry.destination import RegistryDestination
 
         return RegistryDestination(parse_registry_reference(place), registry, mount_from)
+    from oci_image.transports.archive_destination import ArchiveDestination
+
     return ArchiveDestination(place, name, docker=transport == "docker-archive:")

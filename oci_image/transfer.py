@@ -12,11 +12,14 @@ from oci_image.locations import open_destination, open_source
 from oci_image.model.digest import parse_digest
 from oci_image.model.platform import Platform, host_platform
 from oci_image.model.reference import Reference
-from oci_image.model.registry_reference import RegistryReference, full_name, parse_registry_reference
+from oci_image.model.registry_reference import (
+    RegistryReference,
+    full_name,
+    parse_registry_reference,
+    split_host,
+)
 from oci_image.store.content import Store, default_store_path
 from oci_image.store.layout import REF_NAME
-from oci_image.transports.archive_destination import ArchiveDestination
-from oci_image.transports.archive_source import ArchiveSource
 from oci_image.transports.layout import LayoutDestination
 from pyruntime.base.errors import UsageError
 
@@ -116,7 +119,8 @@ def _candidates(reference: str, registry: RegistryOptions | None) -> tuple[Regis
     """What a name may mean; behind `docker://` there are no short names."""
     from oci_image.registry.configuration import load_registries
 
-    if reference.startswith("docker://"):
+    host, _ = split_host(reference)
+    if reference.startswith(("docker://", f"{host}/")):
         return (parse_registry_reference(reference.removeprefix("docker://")),)
     return load_registries(registry.registries_conf if registry else "").candidates(reference)
 
@@ -238,6 +242,8 @@ def save(
 
     Raises: ImageError, IntegrityError; a file is then as it was.
     """
+    from oci_image.transports.archive_destination import ArchiveDestination
+
     saved = {}
     destination = ArchiveDestination(target, "", docker=True)
     try:
@@ -267,6 +273,8 @@ def load(
 
     Raises: ImageError, IntegrityError.
     """
+    from oci_image.transports.archive_source import ArchiveSource
+
     place = store or default_store_path()
     options = replace(options or CopyOptions(), every_platform=True)
     with Store.open(place, create=True) as opened:

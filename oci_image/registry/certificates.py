@@ -14,7 +14,7 @@ from oci_image.errors import RegistryError
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def certificate_directory(host: str, cert_dir: str = "") -> str:
@@ -30,45 +30,53 @@ def certificate_directory(host: str, cert_dir: str = "") -> str:
     return ""
 
 
-def tls_contexts(
-    host: str, *, insecure: bool = False, ca_file: str = "", cert_dir: str = ""
-) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """How to talk to the host itself, and to others on its behalf, who do not see the client's certificate.
+class Certificates:
+    """What is trusted, and what identifies us, when talking to one host and to others on its behalf."""
 
-    Raises: RegistryError for a certificate that cannot be read, or a key without its certificate.
-    """
-    directory = certificate_directory(host, cert_dir)
-    try:
-        names = sorted(os.listdir(directory)) if directory else []
-    except OSError as error:
-        raise RegistryError(
-            f"cannot read certificates: {errno_text(error.errno or 0)}", where=directory
-        ) from None
-    trusted = [os.path.join(directory, name) for name in names if name.endswith(".crt")]
-    made = []
-    for _ in range(2):
-        context = ssl.create_default_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
-        for path in [*trusted, *([ca_file] if ca_file else [])]:
+    def __init__(self, host: str, *, insecure: bool = False, ca_file: str = "", cert_dir: str = "") -> None:
+        self._insecure = insecure
+        self._ca_file = ca_file
+        self._directory = certificate_directory(host, cert_dir)
+
+    def context(self, *, own: bool) -> ssl.SSLContext:
+        """How to talk to the host itself, or to others, who do not see the client's certificate.
+
+        Raises: RegistryError for a certificate that cannot be read, or one of a pair without the other.
+        """
+        context = _unverified() if self._insecure else ssl.create_default_context()  # heeds SSL_CERT_FILE
+        try:
+            names = sorted(os.listdir(self._directory)) if self._directory else []
+        except OSError as error:
+            what = f"cannot read certificates: {errno_text(error.errno or 0)}"
+            raise RegistryError(what, where=self._directory) from None
+        trusted = [os.path.join(self._directory, name) for name in names if name.endswith(".crt")]
+        for path in [*trusted, *([self._ca_file] if self._ca_file else [])]:
             _load(path, partial(context.load_verify_locations, path))
-        if insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        made.append(context)
-    own, others = made
-    for name in names:
-        path = os.path.join(directory, name)
-        if name.endswith(".key") and f"{name[:-4]}.cert" not in names:
-            raise RegistryError(
-                "a key has no certificate beside it", where=path, hint=f"add {name[:-4]}.cert"
-            )
-        if name.endswith(".cert"):
-            key = f"{path[:-5]}.key"
-            if f"{name[:-5]}.key" not in names:
+        if own:
+            for certificate, key in self._pairs(names):
+                _load(certificate, partial(context.load_cert_chain, certificate, key))
+        return context
+
+    def _pairs(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        for name in names:
+            path = os.path.join(self._directory, name)
+            stem = os.path.splitext(name)[0]
+            if name.endswith(".key") and f"{stem}.cert" not in names:
+                raise RegistryError("a key has no certificate beside it", where=path, hint=f"add {stem}.cert")
+            if name.endswith(".cert") and f"{stem}.key" not in names:
                 raise RegistryError(
-                    "a client certificate has no key beside it", where=path, hint=f"add {key}"
+                    "a client certificate has no key beside it", where=path, hint=f"add {stem}.key"
                 )
-            _load(path, partial(own.load_cert_chain, path, key))
-    return own, others
+            if name.endswith(".cert"):
+                yield path, os.path.join(self._directory, f"{stem}.key")
+
+
+def _unverified() -> ssl.SSLContext:
+    """Without the system's certificates, which take 30 ms to load and would not be looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _load(path: str, call: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ Source: containers-registries.conf(5), version 2, and containers-registries.conf
 from __future__ import annotations
 
 import os
-import tomllib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PULLS = ("all", "digest-only", "tag-only")
+# A table or an array `registry`, or `registries` of version 1; an alias of that name is neither.
+_TABLE = re.compile(rb"""^\s*(?:\[+\s*["']?registr|["']?registry["']?\s*=\s*[\[{])""", re.MULTILINE)
 _MODES = ("enforcing", "permissive", "disabled")
 
 
@@ -112,14 +114,19 @@ class Registries:
         return found
 
 
-def load_registries(path: str = "") -> Registries:
+def load_registries(path: str = "", *, short_names: bool = True) -> Registries:
     """Read registries.conf and its drop-ins, or `path` alone.
+
+    Without `short_names`, files that have nothing else are passed over: every system has one with hundreds of
+    aliases, and what reads TOML takes longer to load than a small image to pull.
 
     Raises: RegistryError if a file cannot be read or is not what it should be.
     """
     registries = Registries()
     for name in _files(path):
-        registries = _merged(registries, _read(name), name)
+        data = _read(name)
+        if short_names or _TABLE.search(data):
+            registries = _merged(registries, _decode(data, name), name)
     return registries
 
 
@@ -143,12 +150,19 @@ def _drop_ins(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names) if name.endswith(".conf")]
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as source:
-            return tomllib.load(source)
+            return source.read()
     except OSError as error:
         raise RegistryError(f"cannot read: {errno_text(error.errno or 0)}", where=path) from None
+
+
+def _decode(data: bytes, path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode())
     except ValueError as error:
         raise RegistryError(f"not valid TOML: {error}", where=path) from None
 

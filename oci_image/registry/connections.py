@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 
 from oci_image.errors import RegistryError
-from oci_image.registry.certificates import tls_contexts
-
-if TYPE_CHECKING:
-    import ssl
+from oci_image.registry.certificates import Certificates
 
 _CONNECT_TIMEOUT = 30.0  # seconds
 
@@ -30,9 +27,9 @@ class Connections:
         self, host: str, *, insecure: bool, ca_file: str, cert_dir: str, read_timeout: float
     ) -> None:
         self._host = host
-        self._tls = (insecure, ca_file, cert_dir)
+        self._insecure = insecure
+        self._certificates = Certificates(host, insecure=insecure, ca_file=ca_file, cert_dir=cert_dir)
         self._timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=read_timeout)
-        self._contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
         self._pools: dict[tuple[bool, bool, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -53,13 +50,8 @@ class Connections:
     def _make_pool(self, proxy: str, *, secure: bool, own: bool) -> urllib3.PoolManager:
         settings: dict[str, Any] = {"num_pools": 8, "maxsize": 16, "timeout": self._timeout}
         if secure:
-            if self._contexts is None:
-                insecure, ca_file, cert_dir = self._tls
-                self._contexts = tls_contexts(
-                    self._host, insecure=insecure, ca_file=ca_file, cert_dir=cert_dir
-                )
-            settings["ssl_context"] = self._contexts[0 if own else 1]
-            if self._tls[0]:
+            settings["ssl_context"] = self._certificates.context(own=own)
+            if self._insecure:
                 settings |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
                 # The caller asked for it, or the address is this machine's.
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)

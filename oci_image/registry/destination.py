@@ -13,6 +13,7 @@ from oci_image.registry.client import RegistryClient
 from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, PUSH, fallback_tag, read_document
 from oci_image.registry.options import RegistryOptions
+from oci_image.registry.origins import Origins
 from oci_image.registry.uploads import Upload
 from oci_image.transports.directory import describe_document
 from oci_image.transports.interface import verify_document
@@ -37,19 +38,30 @@ class RegistryDestination:
     ) -> None:
         """`mount_from` is a repository of the same registry that has some of the blobs already."""
         options = options or RegistryOptions()
-        insecure = load_registries(options.registries_conf).is_insecure(reference)
+        insecure = load_registries(options.registries_conf, short_names=False).is_insecure(reference)
         self._client = RegistryClient(reference.host, reference.repository, options, insecure=insecure)
         self._reference = reference
         self._mount_from = mount_from
+        self._origins = Origins(reference.host) if options.remember else None
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         path = f"{self._client.repository}/blobs/{descriptor.digest}"
         response = self._client.request("HEAD", path, expected=(200, 404), actions=PUSH)
         response.drain_conn()
+        if response.status == 200:
+            self._note(descriptor)
         return response.status == 200
 
+    def _note(self, descriptor: Descriptor) -> None:
+        if self._origins:
+            self._origins.note(str(descriptor.digest), self._reference.repository)
+
     def put_blob(self, descriptor: Descriptor, opener: Callable[[int], Iterator[bytes]]) -> None:
-        Upload(self._client, descriptor, opener).run(self._mount_from)
+        known = (
+            self._origins.find(str(descriptor.digest), self._reference.repository) if self._origins else ""
+        )
+        Upload(self._client, descriptor, opener).run(self._mount_from or known)
+        self._note(descriptor)
 
     def put_document(self, descriptor: Descriptor, data: bytes) -> None:
         self._put(str(descriptor.digest), descriptor, data)
@@ -104,6 +116,8 @@ class RegistryDestination:
 
     def close(self) -> None:
         self._client.close()
+        if self._origins:
+            self._origins.save()
 
 
 def _is_manifest(descriptor: Descriptor) -> bool:

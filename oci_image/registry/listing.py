@@ -31,7 +31,7 @@ def list_tags(reference: RegistryReference, options: RegistryOptions | None = No
     Raises: RegistryError if nobody can tell.
     """
     options = options or RegistryOptions()
-    *mirrors, last = load_registries(options.registries_conf).endpoints(reference)
+    *mirrors, last = load_registries(options.registries_conf, short_names=False).endpoints(reference)
     for place in mirrors:
         try:
             return _tags_at(place.reference, options, insecure=place.insecure)

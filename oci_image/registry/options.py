@@ -18,7 +18,8 @@ class RegistryOptions:
     used instead of the host's directories of certs.d.  `registries_conf` is read instead of the usual files.
     `first_wait` is the pause in seconds before the first retry; it doubles.  `read_timeout` is how long
     in seconds a connection may be silent.  `chunk_bytes` is what one request of an upload carries; 0 sends a
-    blob in one request, unless the registry refuses that.
+    blob in one request, unless the registry refuses that.  With `remember` false nothing is kept of which
+    repository has which layers, so that later pushes cannot have them mounted.
     """
 
     insecure: bool = False
@@ -30,3 +31,4 @@ class RegistryOptions:
     first_wait: float = 0.5
     read_timeout: float = 60.0
     chunk_bytes: int = 0
+    remember: bool = True

@@ -14,6 +14,7 @@ from oci_image.registry.client import ATTEMPTS, RegistryClient
 from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, fallback_tag, read_document
 from oci_image.registry.options import RegistryOptions
+from oci_image.registry.origins import Origins
 from oci_image.transports.directory import describe_document
 from oci_image.transports.interface import PIECE, verify_document
 
@@ -38,7 +39,8 @@ class RegistrySource:
         """Find out where the image may be had; nobody is asked yet."""
         self._reference = reference
         options = options or RegistryOptions()
-        endpoints = load_registries(options.registries_conf).endpoints(reference)
+        self._origins = Origins(reference.host) if options.remember else None
+        endpoints = load_registries(options.registries_conf, short_names=False).endpoints(reference)
         self._clients = [
             RegistryClient(place.reference.host, place.reference.repository, options, insecure=place.insecure)
             for place in endpoints
@@ -93,6 +95,8 @@ class RegistrySource:
                     raise
                 self._drop(client)
             else:
+                if self._origins and client.host == self._reference.host:
+                    self._origins.note(str(descriptor.digest), client.repository)
                 return
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
@@ -115,6 +119,8 @@ class RegistrySource:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+        if self._origins:
+            self._origins.save()
 
 
 def _manifest(client: RegistryClient, selector: str) -> tuple[bytes, str]:

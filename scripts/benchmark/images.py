@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfers import Transfers, registry
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -225,12 +227,26 @@ def curve(bench: Bench, options: argparse.Namespace) -> list[dict[str, object]]:
     return rows
 
 
+def measure_transfers(bench: Bench, image: str, rounds: int) -> list[dict[str, object]]:
+    """Pulling and pushing, each beside skopeo."""
+    rows: list[dict[str, object]] = []
+    with registry(bench.scratch / "registry") as address:
+        jobs = [
+            Job(*job) for job in Transfers(bench.call, bench.program, bench.scratch, address).programs(image)
+        ]
+        for pair in (jobs[:2], jobs[2:]):
+            sys.stdout.write("\n")
+            rows += report(measure(pair, rounds))
+    return rows
+
+
 def main() -> None:
     """Parse the command line and run the series."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image", default="", metavar="LAYOUT:TAG", help="gzip layers (default: make one)")
     parser.add_argument("--zstd", default="", metavar="LAYOUT:TAG", help="the same image with zstd layers")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-registry", action="store_true", help="leave pulling and pushing out")
     parser.add_argument("--curve", action="store_true", help="also by files and by layers")
     parser.add_argument("--files", default="1000,5000,20000", help="for the curve (default: %(default)s)")
     parser.add_argument("--layers", default="1,10,50", help="for the curve (default: %(default)s)")
@@ -244,6 +260,8 @@ def main() -> None:
         bench = Bench(options, scratch, disk)
         image = options.image or make_image(scratch / "image", 20_000, 5)
         result = {"jobs": report(measure(jobs_for(bench, image, options.zstd), options.rounds))}
+        if not options.no_registry and shutil.which("docker-registry") and shutil.which("skopeo"):
+            result["transfers"] = measure_transfers(bench, image, options.rounds)
         if options.curve:
             result["curve"] = curve(bench, options)
     if options.json:

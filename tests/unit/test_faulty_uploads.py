@@ -14,7 +14,8 @@ from oci_image.registry.credentials import Credentials
 from oci_image.registry.destination import RegistryDestination
 from oci_image.registry.listing import list_repositories, list_tags
 from oci_image.registry.options import RegistryOptions
-from oci_image.transfer import copy, push
+from oci_image.registry.origins import Origins
+from oci_image.transfer import copy, pull, push
 from tests.faulty_registry import FaultyRegistry
 from tests.image_builder import Layer, file, make_layout, tar
 
@@ -109,6 +110,33 @@ def test_a_mount_needs_no_bytes_and_a_token_for_both_repositories(tmp_path: Path
         tokens = [path for _, path, _ in registry.requests if path.startswith("/token")]
     wanted = "scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Ateam%2Fbase%3Apull"
     assert any(wanted in path for path in tokens)
+
+
+def test_what_was_pulled_from_elsewhere_is_mounted_from_there(tmp_path: Path) -> None:
+    with FaultyRegistry(DATA, mounts=1) as registry:
+        store = str(tmp_path / "store")
+        pulled = pull(f"{registry.address}/app:1", store=store, registry=options(tmp_path))
+        push(pulled.name, f"{registry.address}/other:1", store=store, registry=options(tmp_path))
+        asked = [path for method, path, _ in registry.requests if method == "POST"]
+        assert len(asked) == 2
+        assert all("from=app" in path for path in asked)
+        registry.pushed.clear()
+        forgetful = RegistryOptions(credentials=ME, remember=False)
+        push(pulled.name, f"{registry.address}/third:1", store=store, registry=forgetful)
+        assert "mount" not in [path for method, path, _ in registry.requests if method == "POST"][-1]
+
+
+def test_a_broken_cache_of_origins_is_an_empty_one(tmp_path: Path) -> None:
+    origins = Origins("reg.example:5000", str(tmp_path / "cache"))
+    origins.note("sha256:a", "one")
+    origins.note("sha256:a", "two")
+    origins.save()
+    assert Origins("reg.example:5000", str(tmp_path / "cache")).find("sha256:a", "two") == "one"
+    (file_of_it,) = (tmp_path / "cache").iterdir()
+    assert file_of_it.stat().st_mode & 0o777 == 0o600
+    for text in ("", "[]", '{"sha256:a": 1}', "[" * 100000):
+        file_of_it.write_text(text)
+        assert Origins("reg.example:5000", str(tmp_path / "cache")).find("sha256:a", "") == ""
 
 
 def test_what_is_not_what_it_should_be_is_not_sent(tmp_path: Path) -> None:
