@@ -1,13 +1,14 @@
 """The bench at which one requirement is tried: bundles, containers and what was seen inside of them."""
 
-import json
+import contextlib
+import glob
 import os
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from conformance.bundle import Changes, JsonObject, changed, plain_config, write_bundle
 from conformance.container import Container
@@ -26,6 +27,7 @@ class Bench:
         self.directory = os.path.realpath(self._place.name)
         os.chmod(self.directory, 0o755)  # a container's user must reach its rootfs
         self.containers: list[Container] = []
+        self._mounted: list[str] = []
         # Below the root of the hierarchies, and of this bench alone.
         self.cgroup = f"/conformance-{uuid.uuid4().hex[:12]}"
 
@@ -37,6 +39,11 @@ class Bench:
     ) -> None:
         for container in self.containers:
             container.command("delete", "--force", container.identifier)
+        for path in self._mounted:
+            subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
+        for path in self.cgroups_left():
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
         self._place.cleanup()
 
     def bundle(self, changes: Changes) -> str:
@@ -68,6 +75,21 @@ class Bench:
             errors.seek(0)
             return Command(words, finished.returncode, output.read(), errors.read())
 
+    def cgroups_left(self) -> list[str]:
+        """Directories of the host that belong to the cgroup of this bench."""
+        places = ["/sys/fs/cgroup", *glob.glob("/sys/fs/cgroup/*/")]
+        found = {os.path.realpath(f"{place}{self.cgroup}") for place in places}
+        return sorted(path for path in found if os.path.isdir(path))
+
+    def nested_tree(self, *options: str) -> str:
+        """A directory of the host with a tmpfs at `below` in it, mounted with `options`, until the bench is left."""
+        tree = f"{self.directory}/tree"
+        os.makedirs(f"{tree}/below")
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(("size=64k", *options)), "tmpfs", f"{tree}/below"]
+        subprocess.run(command, check=True, capture_output=True)
+        self._mounted.append(f"{tree}/below")
+        return tree
+
     def container(self, changes: Changes, *questions: str) -> Container:
         """A container that is yet to be created; its process asks the questions of the probe."""
         words = {"/process/args": ["/probe", *questions], **changes}
@@ -89,9 +111,7 @@ class Bench:
 
     def look(self, changes: Changes, *questions: str) -> JsonObject:
         """Run a container in the foreground, and return what its probe reports."""
-        container = self.container(changes, *questions)
-        result = container.command("run", "--bundle", container.bundle, container.identifier)
-        return report_of(result, "run")
+        return self.container(changes, *questions).report()
 
     def refused(self, changes: Changes) -> str:
         """`create` must fail and leave no container; returns its error text."""
@@ -101,19 +121,3 @@ class Bench:
         state = container.command("state", container.identifier)
         expect(state.returncode != 0, f"`create` failed and left a container: {state.stdout}")
         return result.stderr
-
-
-def report_of(result: Command, verb: str) -> JsonObject:
-    """The probe's report in the output of a command.
-
-    Raises:
-        BrokenError: the command failed, or the probe did not get as far as its report.
-    """
-    try:
-        report: Any = json.loads(result.stdout)
-    except json.JSONDecodeError:
-        report = None
-    if result.returncode != 0 or not isinstance(report, dict):
-        said = (result.stderr or result.stdout).strip()[-600:]
-        raise BrokenError(f"`{verb}` ended with {result.returncode}: {said or 'no output'}")
-    return report

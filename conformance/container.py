@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from conformance.bundle import JsonObject
+from conformance.bundle import Changes, JsonObject, changed
 from conformance.expect import BrokenError, expect
 
 Command = subprocess.CompletedProcess[str]
@@ -25,12 +25,28 @@ class Container:
         self._expect_success(verb, result)
         return result
 
+    def rewrite(self, changes: Changes) -> None:
+        """Change the config.json of the bundle, before `create`."""
+        path = f"{self.bundle}/config.json"
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(changed(config, changes), file)
+
     def create(self, *options: str) -> None:
         result = self.command("create", "--bundle", self.bundle, *options, self.identifier)
         self._expect_success("create", result)
 
     def start(self) -> None:
         self.verb("start")
+
+    def report(self) -> JsonObject:
+        """Run it in the foreground, and return what its probe reports."""
+        return report_of(self.command("run", "--bundle", self.bundle, self.identifier), "run")
+
+    def exec(self, *words: str, options: Sequence[str] = ()) -> JsonObject:
+        """Run the probe by `exec`, with the questions, and return what it reports."""
+        return report_of(self.command("exec", *options, self.identifier, "/probe", *words), "exec")
 
     def state(self) -> JsonObject:
         result: Any = json.loads(self.verb("state").stdout)
@@ -77,3 +93,19 @@ def mount_point(controller: str) -> str:
         return f"/sys/fs/cgroup/{name}"
     unified = "/sys/fs/cgroup/unified"
     return unified if os.path.isdir(unified) else "/sys/fs/cgroup"
+
+
+def report_of(result: Command, verb: str) -> JsonObject:
+    """The probe's report in the output of a command.
+
+    Raises:
+        BrokenError: the command failed, or the probe did not get as far as its report.
+    """
+    try:
+        report: Any = json.loads(result.stdout)
+    except json.JSONDecodeError:
+        report = None
+    if result.returncode != 0 or not isinstance(report, dict):
+        said = (result.stderr or result.stdout).strip()[-600:]
+        raise BrokenError(f"`{verb}` ended with {result.returncode}: {said or 'no output'}")
+    return report

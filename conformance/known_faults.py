@@ -6,6 +6,14 @@ passed: newer versions are run as well.
 
 from fnmatch import fnmatchcase
 
+POSTSTART_EARLY = "1.1.5 runs poststart hooks at the end of create (runc issue 4347)"
+KEEPS = "1.8.1 keeps an option that a later one takes back"
+TAKEN_BACK = "async atime dev diratime exec rw suid"
+UNKNOWN_TO_CRUN = "iversion loud noiversion silent nosymfollow symfollow rnosymfollow rsymfollow"
+SETATTR = "1.8.1 does not clear the kernel's field of access times before it sets it"
+RECURSIVE_OF_CRUN = "rnodiratime rdiratime rnoatime ratime rrelatime rstrictatime rnostrictatime"
+PRIVATE_AGAIN = "1.8.1 makes every mount private at the end, unless rootfsPropagation says otherwise"
+PROPAGATION_OF_CRUN = "shared rshared unbindable runbindable"
 LATER = "the property is newer than this version, which passes it over without a word"
 
 KNOWN_FAULTS: dict[str, dict[str, str]] = {
@@ -17,12 +25,25 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "scheduling/exec-affinity": LATER,
         "scheduling/memory-policy": LATER,
         "scheduling/personality": LATER,
-        "filesystem/mount-options": "1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode` says",
-        "filesystem/idmap": LATER,
+        "mounts/specific-options": "1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode` says",
+        "mounts/idmap*": LATER,
+        "mounts/ridmap": LATER,
+        "mount-options/defaults": "1.1.5 passes `defaults` on to a file system that refuses it",
+        "mount-options/ratime": "1.1.5 clears only half of the kernel's field of access times, which is refused",
+        "mount-options/rnostrictatime": "1.1.5 clears only half of the kernel's field of access times",
         "filesystem/propagation": "1.1.5 makes the root unbindable before it binds it",
         "isolation/domainname": LATER,
         "isolation/time": "1.1.5 knows no time namespaces",
-        "hooks/poststart": "1.1.5 runs poststart hooks at the end of create",
+        "hooks/poststart": POSTSTART_EARLY,
+        "hooks/poststart-namespace": POSTSTART_EARLY,
+        "hooks/poststart-state": POSTSTART_EARLY,
+        "hooks/poststart-status": POSTSTART_EARLY,
+        "hooks/poststart-order": POSTSTART_EARLY,
+        "hooks/poststart-argv-env": POSTSTART_EARLY,
+        "hooks/poststart-failing": POSTSTART_EARLY,
+        "hooks/start-container-absolute": "1.1.5 does not check the paths of startContainer hooks",
+        "hooks/poststop-absolute": "1.1.5 does not check the paths of poststop hooks",
+        "hooks/*-timeout-positive": "1.1.5 lets such a timer win or lose against the hook, and checks nothing",
         "hooks/poststop-failing": "1.1.5 stops at the first poststop hook that fails",
         "runtime-tools/hooks_stdin": "1.1.5 runs poststart hooks at the end of create, and tells them another status",
         "runtime-tools/linux_cgroups*devices": "1.1.5 sorts the rules, and leaves rules of its own among them",
@@ -41,11 +62,26 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "scheduling/io-priority": LATER,
         "scheduling/exec-affinity": LATER,
         "scheduling/memory-policy": LATER,
-        "filesystem/idmap": "1.8.1 takes a relative source of an idmapped mount from no directory at all",
+        "mounts/idmap-relative": "1.8.1 takes a relative source of an idmapped mount from no directory at all",
+        "mounts/idmap-needs-mappings": "1.8.1 makes such a mount without mapping",
+        **dict.fromkeys((f"mount-options/{name}" for name in TAKEN_BACK.split()), KEEPS),
+        **dict.fromkeys(
+            (f"mount-options/{name}" for name in UNKNOWN_TO_CRUN.split()), "1.8.1 does not know it"
+        ),
+        **dict.fromkeys((f"mount-options/{name}" for name in RECURSIVE_OF_CRUN.split()), SETATTR),
+        **dict.fromkeys((f"mount-options/{name}" for name in PROPAGATION_OF_CRUN.split()), PRIVATE_AGAIN),
         "isolation/duplicate": "1.8.1 makes the namespace once",
         "isolation/time": "1.8.1 ends before it writes the offsets",
         "seccomp/notify-needs-listener": "1.8.1 loads a filter that nobody answers",
-        "hooks/create-runtime-status": "1.8.1 tells the hooks that the status is created",
+        "hooks/*-timeout-positive": "1.8.1 takes a timeout of 0 or less for none",
+        "hooks/prestart-failing": "1.8.1 runs no poststop hooks after a create that failed",
+        "hooks/create-runtime-failing": "1.8.1 runs no poststop hooks after a create that failed",
+        "hooks/create-container-failing": "1.8.1 runs no poststop hooks after a create that failed",
+        "hooks/start-container-state": "1.8.1 tells startContainer hooks that the bundle is at /",
+        "hooks/start-container-absolute": "1.8.1 looks for it in the working directory",
+        "hooks/poststart-absolute": "1.8.1 passes over a poststart hook that fails",
+        "hooks/poststop-absolute": "1.8.1 passes over it when it deletes",
+        "hooks/poststart-failing": "1.8.1 passes over a poststart hook that fails",
         "verbs/events-stats": "1.8.1 has no such verb (crun issue 1273)",
         "verbs/features": "1.8.1 has no such verb",
         "runtime-tools/process_capabilities": "1.8.1 fails if a capability cannot be granted",
@@ -58,12 +94,19 @@ NEWER = (
 )
 ARGUED: dict[str, str] = {
     "process/rlimits-unique": "config.md says that a duplicated type must give an error, without exception",
+    "hooks/poststart-failing": "runtime.md, step 9: start must fail and the container be stopped; a fault of both",
+    "hooks/start-container-absolute": "config.md: `path` MUST be absolute, of every kind of hook",
+    "hooks/poststop-absolute": "config.md: `path` MUST be absolute, of every kind of hook",
+    "hooks/*-timeout-positive": "config.md: `timeout` MUST be greater than zero, of every kind of hook",
     "scheduling/batch": NEWER,
     "scheduling/real-time": NEWER,
     "scheduling/io-priority": NEWER,
     "scheduling/exec-affinity": NEWER,
     "scheduling/memory-policy": NEWER,
-    "filesystem/idmap": "runc 1.1.5 has no idmapped mounts, and crun 1.8.1 fails for a source with a relative path",
+    "mounts/idmap-relative": "runc 1.1.5 has no idmapped mounts, and crun 1.8.1 loses the directory of the bundle",
+    "mounts/idmap-needs-mappings": "config.md says of `idmap` that an error MUST be returned; runc 1.1.5 ignores it",
+    "mount-options/ratime": "the table of config.md has it; mount_setattr(2) says how both came to be refused",
+    "mount-options/rnostrictatime": "the table of config.md has it; mount_setattr(2) says how both came to be refused",
     "runtime-tools/process_capabilities": "config.md wants a warning for a capability that cannot be granted",
     "isolation/time": "runc 1.1.5 has no time namespaces, and crun 1.8.1 ends with a broken socket",
 }

@@ -7,15 +7,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -152,10 +157,82 @@ static void answer_mknod(const char *path)
     outcome(mknod(path, S_IFCHR | 0600, makedev(1, 3)));
 }
 
-/* `call:NUMBER`: the system call with all arguments 0. */
-static void answer_call(const char *number)
+/* `call:NUMBER[:ARGUMENT ...]`: the system call, with 0 for each argument that is not given. */
+static void answer_call(const char *rest)
 {
-    outcome(syscall(strtol(number, NULL, 10), 0, 0, 0, 0, 0, 0));
+    unsigned long values[7] = {0};
+    char *end = (char *)rest;
+
+    for (int i = 0; i < 7; i++) {
+        values[i] = strtoul(end, &end, 0);
+        if (*end != ':')
+            break;
+        end++;
+    }
+    outcome(syscall((long)values[0], values[1], values[2], values[3], values[4], values[5], values[6]));
+}
+
+/* All of standard input. */
+static void answer_stdin(const char *rest)
+{
+    static char content[1 << 16];
+    size_t size = 0;
+
+    (void)rest;
+    for (ssize_t got; size < sizeof content && (got = read(0, content + size, sizeof content - size)) > 0;)
+        size += (size_t)got;
+    text(content, size);
+}
+
+/* `signals:PATH`: appends the number of each signal to the file, for 30 seconds or until SIGTERM. */
+static void answer_signals(const char *path)
+{
+    struct timespec limit = {.tv_sec = 30};
+    sigset_t all;
+    int number;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dprintf(fd, "ready\n");
+    do {
+        number = sigtimedwait(&all, NULL, &limit);
+        dprintf(fd, "%d\n", number);
+    } while (number > 0 && number != SIGTERM);
+    close(fd);
+    putchar('0');
+}
+
+/* Rows and columns of the terminal at a descriptor. */
+static void answer_size(const char *number)
+{
+    struct winsize size;
+
+    if (ioctl((int)strtol(number, NULL, 10), TIOCGWINSZ, &size))
+        failed();
+    else
+        printf("[%u, %u]", size.ws_row, size.ws_col);
+}
+
+/* Flags and IPv4 address of a network device. */
+static void answer_net(const char *name)
+{
+    struct ifreq flags = {0}, address = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    strncpy(flags.ifr_name, name, IFNAMSIZ - 1);
+    strncpy(address.ifr_name, name, IFNAMSIZ - 1);
+    if (ioctl(fd, SIOCGIFFLAGS, &flags)) {
+        failed();
+    } else {
+        printf("{\"flags\": %d, \"address\": ", flags.ifr_flags & 0xffff);
+        if (ioctl(fd, SIOCGIFADDR, &address))
+            string("");
+        else
+            string(inet_ntoa(((struct sockaddr_in *)(void *)&address.ifr_addr)->sin_addr));
+        putchar('}');
+    }
+    close(fd);
 }
 
 static void answer_clock(const char *number)
@@ -183,6 +260,7 @@ static void answer_sleep(const char *seconds)
 
 static void answer_exit(const char *status)
 {
+    printf("0, \"end\": true}\n");
     exit((int)strtol(status, NULL, 10));
 }
 
@@ -190,9 +268,10 @@ static const struct question {
     const char *verb;
     void (*answer)(const char *rest);
 } questions[] = {
-    {"file", answer_file},   {"stat", answer_stat}, {"link", answer_link},   {"list", answer_list},
-    {"write", answer_write}, {"open", answer_open}, {"mknod", answer_mknod}, {"call", answer_call},
-    {"clock", answer_clock}, {"tty", answer_tty},   {"sleep", answer_sleep}, {"exit", answer_exit},
+    {"file", answer_file},       {"stat", answer_stat},   {"link", answer_link}, {"list", answer_list},
+    {"write", answer_write},     {"open", answer_open},   {"mknod", answer_mknod}, {"call", answer_call},
+    {"clock", answer_clock},     {"tty", answer_tty},     {"sleep", answer_sleep}, {"exit", answer_exit},
+    {"signals", answer_signals}, {"stdin", answer_stdin}, {"size", answer_size},   {"net", answer_net},
 };
 
 static void ask(char *argument)
@@ -228,6 +307,8 @@ static void report_names(void)
     uname(&names);
     printf("\"hostname\": ");
     string(names.nodename);
+    printf(", \"machine\": ");
+    string(names.machine);
     printf(", \"domainname\": ");
     string(names.domainname);
     printf(", \"cwd\": ");
@@ -249,7 +330,7 @@ static void report_scheduling(void)
         unsigned int priority;
         unsigned long long runtime, deadline, period;
     } attributes = {.size = 48};
-    unsigned long cpus[16] = {0};
+    unsigned long cpus[16] = {0}, nodes[16] = {0};
     int policy = -1;
 
     syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0);
@@ -259,8 +340,13 @@ static void report_scheduling(void)
     named("io_priority", syscall(SYS_ioprio_get, 1, 0));
     syscall(SYS_sched_getaffinity, 0, sizeof cpus, cpus);
     named("cpus", (long)cpus[0]);
-    syscall(SYS_get_mempolicy, &policy, NULL, 0, NULL, 0);
+    named("scheduler_flags", (long)attributes.flags);
+    named("runtime", (long)attributes.runtime);
+    named("deadline", (long)attributes.deadline);
+    named("period", (long)attributes.period);
+    syscall(SYS_get_mempolicy, &policy, nodes, sizeof nodes * 8, NULL, 0);
     named("memory_policy", policy);
+    named("memory_nodes", (long)nodes[0]);
 }
 
 static void report_process(void)
@@ -294,6 +380,11 @@ static void report_process(void)
 
 int main(int count, char **arguments)
 {
+    /* As a hook its output would be lost: `into:PATH` as first argument sends it to the end of a file. */
+    if (count > 1 && !strncmp(arguments[1], "into:", 5)) {
+        if (!freopen(arguments[1] + 5, "a", stdout))
+            return 1;
+    }
     printf("{");
     report_process(); /* first: no descriptor of this program's own is open yet */
     report_names();

@@ -2,7 +2,8 @@
 
 import os
 
-from conformance.bench import Bench, report_of
+from conformance.bench import Bench
+from conformance.container import report_of
 from conformance.expect import expect, expect_equal, need
 from conformance.requirement import Subject
 

@@ -75,7 +75,7 @@ def plan_devices(config: Config, facts: HostFacts, *, new_user_namespace: bool) 
 
 def _dev_is_bound(config: Config) -> bool:
     return any(
-        mount.destination.rstrip("/") == "/dev" and ("bind" in mount.options or "rbind" in mount.options)
+        mount.destination.strip("/") == "dev" and ("bind" in mount.options or "rbind" in mount.options)
         for mount in config.mounts
     )
 

@@ -179,9 +179,7 @@ def check_names(config: Config) -> None:
 def check_mounts(config: Config) -> None:
     for index, mount in enumerate(config.mounts):
         where = f"/mounts/{index}"
-        if not mount.destination.startswith("/"):
-            what = f"mount destination {mount.destination!r} is not absolute"
-            raise SpecError(what, where=f"{where}/destination", hint=_ABSOLUTE)
+        # A relative destination is deprecated, but means one below "/".
         if not [part for part in mount.destination.split("/") if part not in ("", ".", "..")]:
             hint = "the root comes from root.path: choose a path below it"
             raise SpecError("mount destination is the root itself", where=f"{where}/destination", hint=hint)

@@ -43,8 +43,7 @@ def test_every_requirement_has_its_own_name() -> None:
 
 
 def test_known_faults_and_arguments_are_of_requirements_that_exist() -> None:
-    assert set(ARGUED) <= IDENTIFIERS
-    for faults in KNOWN_FAULTS.values():
+    for faults in (ARGUED, *KNOWN_FAULTS.values()):
         for pattern in faults:
             assert any(fnmatchcase(name, pattern) for name in IDENTIFIERS), pattern
 
@@ -58,7 +57,8 @@ def test_what_runc_and_crun_both_miss_is_argued() -> None:
         {name for name in IDENTIFIERS for pattern in KNOWN_FAULTS[runtime] if fnmatchcase(name, pattern)}
         for runtime in ("runc", "crun")
     ]
-    assert not missed[0] & missed[1] - ARGUED.keys()
+    both = missed[0] & missed[1]
+    assert not [name for name in both if not any(fnmatchcase(name, pattern) for pattern in ARGUED)]
 
 
 def test_a_change_makes_appends_and_removes() -> None:

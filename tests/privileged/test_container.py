@@ -257,11 +257,6 @@ WRONG: dict[str, tuple[Edit, str, str]] = {
         "no such file or directory",
         "/mounts/7",
     ),
-    "relative destination": (
-        lambda config: config["mounts"].append({"destination": "x", "type": "tmpfs"}),
-        "is not absolute",
-        "/mounts/7/destination",
-    ),
     "hostname without a namespace": (_no_uts, "without a private UTS namespace", "/hostname"),
     "unknown namespace": (
         lambda config: config["linux"]["namespaces"].append({"type": "space"}),

@@ -87,6 +87,7 @@ def test_no_rule_takes_another_one_for_granted() -> None:
         {"at": "/process/scheduler", "value": {"policy": "SCHED_FIFO", "priority": 99}},
         {"at": "/process/scheduler", "value": {"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2}},
         {"at": "/mounts/1", "value": {"destination": "/x", "options": ["remount", "ro"]}},
+        {"at": "/mounts/1", "value": {"destination": "x/y", "type": "tmpfs"}},
         {"at": "/mounts/1", "value": {"destination": "/x", "source": "/y", "options": ["bind"]}},
         {"at": "/linux/sysctl/net~1ipv4~1conf~1eth0.1~1forwarding", "value": "1"},
         {"at": "/linux/sysctl/net.ipv4.conf.eth0~11.forwarding", "value": "1"},

@@ -31,7 +31,7 @@ def test_faults_of_every_kind_are_found_together() -> None:
         "/process/terminal": "yes",
         "/process/cwd": "here",
         "/process/env/0": "novalue",
-        "/mounts/1/destination": "dev",
+        "/mounts/1/destination": "/",
         "/linux/personality": {"domain": "PLAN9"},
         "/mounts/4": {"destination": "/x", "type": "bind", "source": "/"},
         "/linux/seccomp": {"defaultAction": "SCMP_ACT_DANCE"},
