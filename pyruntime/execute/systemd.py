@@ -143,13 +143,16 @@ def _on_the_wire(each: UnitProperty) -> tuple[str, tuple[str, object]]:
 def _unknown_property(error: BusError, properties: list[UnitProperty]) -> str:
     if _UNKNOWN_PROPERTY not in error.text:
         return ""
-    return next((each.name for each in properties if each.name in error.text.split()), "")
+    return next((each.name for each in properties if each.name in _words(error)), "")
+
+
+def _words(error: BusError) -> list[str]:
+    return "".join(letter if letter.isalnum() else " " for letter in error.text).split()
 
 
 def _refused(operation: UnitOperation, error: BusError) -> StepError:
     """The answer in systemd's words, at the config entry of the property that it names."""
-    words = error.text.replace(",", " ").replace(".", " ").replace("'", " ").split()
-    named = [each for each in operation.properties if each.name in words]
+    named = [each for each in operation.properties if each.name in _words(error)]
     # An error that names none is about a type, and only those of annotations are not ours.
     asked = [each for each in operation.properties if each.origin.startswith("/annotations")]
     chosen = named or asked
