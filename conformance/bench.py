@@ -3,10 +3,11 @@
 import contextlib
 import glob
 import os
+import shlex
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,7 @@ class Bench:
         os.chmod(self.directory, 0o755)  # a container's user must reach its rootfs
         self.containers: list[Container] = []
         self._mounted: list[str] = []
+        self.prefix: Sequence[str] = ()  # words before the runtime's own, such as those of nsenter
         # Below the root of the hierarchies, and of this bench alone.
         self.cgroup = f"/conformance-{uuid.uuid4().hex[:12]}"
 
@@ -53,7 +55,13 @@ class Bench:
         write_bundle(directory, changed(plain_config(), changes), self.probe)
         return directory
 
-    def command(self, *arguments: str, stdin: str = "", options: Sequence[str] = ()) -> Command:
+    def words(self, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+        """The command line of the runtime, with the state of this bench."""
+        return [*self.prefix, self.runtime, "--root", f"{self.directory}/state", *options, *arguments]
+
+    def command(
+        self, *arguments: str, stdin: str = "", options: Sequence[str] = (), descriptors: Sequence[int] = ()
+    ) -> Command:
         """Run one command of the runtime.  Its output goes to files: containers keep what they inherit."""
         with (
             tempfile.TemporaryFile("w+", dir=self.directory) as output,
@@ -62,10 +70,16 @@ class Bench:
         ):
             given.write(stdin)
             given.seek(0)
-            words = [self.runtime, "--root", f"{self.directory}/state", *options, *arguments]
+            words = self.words(*arguments, options=options)
             try:
                 finished = subprocess.run(
-                    words, stdin=given, stdout=output, stderr=errors, timeout=TIMEOUT, check=False
+                    words,
+                    stdin=given,
+                    stdout=output,
+                    stderr=errors,
+                    timeout=TIMEOUT,
+                    check=False,
+                    pass_fds=descriptors,
                 )
             except subprocess.TimeoutExpired:
                 raise BrokenError(
@@ -74,6 +88,34 @@ class Bench:
             output.seek(0)
             errors.seek(0)
             return Command(words, finished.returncode, output.read(), errors.read())
+
+    def with_descriptors(self, count: int, *arguments: str) -> Command:
+        """The command with descriptors 3 and those after it open."""
+        shell = "".join(f" {number}</dev/null" for number in range(3, 3 + count))
+        quoted = " ".join(shlex.quote(word) for word in self.words(*arguments))
+        result = subprocess.run(
+            ["/bin/sh", "-c", f"exec {quoted}{shell}"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return Command(result.args, result.returncode, result.stdout, result.stderr)
+
+    @contextlib.contextmanager
+    def in_background(
+        self, *arguments: str, stdout: int = subprocess.DEVNULL
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that goes on meanwhile, and is killed at the end if it does not end before."""
+        process = subprocess.Popen(
+            self.words(*arguments), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def cgroups_left(self) -> list[str]:
         """Directories of the host that belong to the cgroup of this bench."""

@@ -69,6 +69,18 @@ class Container:
                 )
             time.sleep(0.01)
 
+    def wait_for_file(self, name: str, content: str, seconds: float = 15.0) -> str:
+        """Wait until a file of the rootfs has the text in it; returns all that it has."""
+        end = time.monotonic() + seconds
+        path = f"{self.bundle}/rootfs/{name}"
+        while time.monotonic() < end:
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as file:
+                    if content in (text := file.read()):
+                        return text
+            time.sleep(0.02)
+        raise BrokenError(f"/{name} of the container did not come to have {content!r} in it")
+
     def cgroups(self) -> dict[str, str]:
         """Controller to directory on the host, `""` for cgroup v2, of the container's first process."""
         with open(f"/proc/{self.pid()}/cgroup", encoding="utf-8") as file:

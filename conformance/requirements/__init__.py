@@ -5,13 +5,14 @@ from conformance.requirements import (
     cgroups,
     filesystem,
     hooks,
-    isolation,
     lifecycle,
     mount_options,
     mounts,
+    namespaces,
     process,
     scheduling,
     seccomp,
+    seccomp_notify,
     verbs,
 )
 
@@ -22,9 +23,10 @@ SUBJECTS = (
     mounts.SUBJECT,
     mount_options.SUBJECT,
     filesystem.SUBJECT,
-    isolation.SUBJECT,
+    namespaces.SUBJECT,
     cgroups.SUBJECT,
     seccomp.SUBJECT,
+    seccomp_notify.SUBJECT,
     hooks.SUBJECT,
     verbs.SUBJECT,
 )

@@ -28,6 +28,15 @@ def in_user_namespace() -> bool:
         return False
 
 
+def bounding_capabilities() -> int:
+    """The mask of what this process may pass on; all if that cannot be read."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            return int(file.read().partition(b"CapBnd:")[2].split(None, 1)[0], 16)
+    except (OSError, IndexError, ValueError):
+        return (1 << 64) - 1
+
+
 def _first_line(path: str) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

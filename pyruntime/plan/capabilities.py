@@ -36,10 +36,11 @@ def mask_of(names: tuple[str, ...]) -> int:
     return mask
 
 
-def unknown_capabilities(capabilities: Capabilities | None) -> list[str]:
-    """The names in any of the five sets that this program does not know, sorted."""
+def unavailable_capabilities(capabilities: Capabilities | None, bounding: int) -> list[str]:
+    """The names in any of the five sets that no process can get here: unknown, or not in the mask `bounding`."""
     if capabilities is None:
         return []
     asked = capabilities
     names = {*asked.bounding, *asked.effective, *asked.permitted, *asked.inheritable, *asked.ambient}
-    return sorted(name for name in names if name.upper() not in CAPABILITY_NUMBERS)
+    numbers = CAPABILITY_NUMBERS
+    return sorted(name for name in names if not bounding >> numbers.get(name.upper(), 64) & 1)

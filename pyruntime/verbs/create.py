@@ -12,6 +12,7 @@ from pyruntime.verbs.launching import (
     pidfd_connection,
     require_descriptors,
     step_observer,
+    warn_of_capabilities,
 )
 
 USAGE = "[options] <container-id>"
@@ -27,6 +28,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         print_plan(prepared.plan)
         return 0
     process = prepared.config.process
+    warn_of_capabilities(prepared.config, process, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
     if path:
         from pyruntime.execute.terminal import connect_console_socket

@@ -27,6 +27,7 @@ from pyruntime.verbs.launching import (
     pidfd_connection,
     require_descriptors,
     step_observer,
+    warn_of_capabilities,
 )
 from pyruntime.verbs.sub_cgroup import exec_cgroup
 
@@ -95,6 +96,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     config = decode_config(config_text)
     process = _process(arguments, config)
     check_rules(config.replace(process=process))
+    warn_of_capabilities(config, process, options)
     return _Execution(arguments, options, state, config, process).carry_out()
 
 

@@ -4,7 +4,10 @@ import os
 
 from pyruntime.base.errors import UsageError, errno_text
 from pyruntime.base.jsonio import dumps
+from pyruntime.host.facts import bounding_capabilities
+from pyruntime.plan.capabilities import unavailable_capabilities
 from pyruntime.plan.launch import LaunchPlan
+from pyruntime.spec.config import Config, Process
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 TYPE_CHECKING = False
@@ -98,6 +101,17 @@ def pidfd_connection(arguments: Arguments) -> int:
     from pyruntime.execute.pidfd_socket import connect_pidfd_socket
 
     return connect_pidfd_socket(path)
+
+
+def warn_of_capabilities(config: Config, process: Process | None, options: GlobalOptions) -> None:
+    """Name the capabilities that the process will not get, which is no error.  Source: config.md, Linux Process."""
+    if process is None or process.capabilities is None:
+        return
+    # In a user namespace of its own a process has them all.
+    has_all = config.linux is not None and config.linux.namespace("user") is not None
+    bounding = (1 << 41) - 1 if has_all else bounding_capabilities()
+    if names := unavailable_capabilities(process.capabilities, bounding):
+        options.warn(f"ignoring unknown or unavailable capabilities: [{' '.join(names)}]")
 
 
 def step_observer(options: GlobalOptions, plan: LaunchPlan) -> "Callable[[int, int], None] | None":

@@ -9,7 +9,13 @@ from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import create_container, prepare
 from pyruntime.verbs.delete import delete_container, delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
-from pyruntime.verbs.launching import LAUNCH_OPTIONS, check_console, pidfd_connection, step_observer
+from pyruntime.verbs.launching import (
+    LAUNCH_OPTIONS,
+    check_console,
+    pidfd_connection,
+    step_observer,
+    warn_of_capabilities,
+)
 from pyruntime.verbs.start import start_container
 
 USAGE = "[options] <container-id>"
@@ -33,6 +39,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         print_plan(prepared.plan)
         return 0
     process = prepared.config.process
+    warn_of_capabilities(prepared.config, process, options)
     terminal = process is not None and process.terminal
     path = check_console(arguments, terminal=terminal, detached=detached)
     ours = theirs = -1
