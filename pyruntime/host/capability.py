@@ -125,7 +125,11 @@ def host_report(layout: CgroupLayout) -> "Iterator[tuple[str, str, str]]":
     )
     yield from _report_programs()
     resctrl = any(line.split()[2:3] == ["resctrl"] for line in _lines("/proc/mounts"))
-    yield "resctrl", "mounted" if resctrl else "not mounted", "" if resctrl else "intelRdt is refused"
+    yield (
+        "resctrl",
+        "mounted" if resctrl else "not mounted",
+        "" if resctrl else "needed for intelRdt: mount -t resctrl resctrl /sys/fs/resctrl",
+    )
 
 
 def _report_cgroups(layout: CgroupLayout) -> "Iterator[tuple[str, str, str]]":

@@ -3,6 +3,7 @@
 import os
 
 from pyruntime.plan.facts import HostFacts
+from pyruntime.spec.config import Config
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # include/linux/proc_ns.h, PROC_USER_INIT_INO
 
@@ -18,6 +19,16 @@ def read_host_facts() -> HostFacts:
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         has_kcore=os.path.exists("/proc/kcore"),
     )
+
+
+def facts_for(config: Config) -> HostFacts:
+    """The facts that planning a container of this config needs: the usual ones, and what only few configs ask for."""
+    facts = read_host_facts()
+    if config.linux is not None and config.linux.intel_rdt is not None:
+        from pyruntime.host.mounts import mount_point_of
+
+        return facts.replace(resctrl=mount_point_of("resctrl"))
+    return facts
 
 
 def in_user_namespace() -> bool:

@@ -1,8 +1,8 @@
 """Device nodes and the links of /dev.  Source: config-linux.md, "Devices" and "Default Devices"."""
 
 from pyruntime.base.errors import SpecError
-from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.operations import BindDevice, MakeDevice, MakeSymlink, Operation
+from pyruntime.plan.view import ContainerView
 from pyruntime.spec.config import Config
 from pyruntime.spec.linux import Device
 
@@ -32,7 +32,7 @@ _DEFAULT_LINKS = (
 )
 
 
-def plan_devices(config: Config, facts: HostFacts, *, new_user_namespace: bool) -> "Iterator[Operation]":
+def plan_devices(view: ContainerView) -> "Iterator[Operation]":
     """The default devices, `linux.devices` and the links of /dev.
 
     A configured device replaces the default one of the same path.  Nothing is made where the
@@ -42,11 +42,12 @@ def plan_devices(config: Config, facts: HostFacts, *, new_user_namespace: bool) 
     Raises:
         SpecError: a device in the list is of an unknown type or lacks its numbers.
     """
+    config, facts = view.config, view.facts
     if _dev_is_bound(config):
         return
     configured = config.linux.devices if config.linux is not None else ()
     configured_paths = {device.path for device in configured}
-    bind = new_user_namespace or facts.rootless
+    bind = view.has_user_namespace or facts.rootless
 
     for path, major, minor in DEFAULT_DEVICES:
         if path in configured_paths:

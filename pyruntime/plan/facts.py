@@ -8,6 +8,7 @@ class HostFacts(Record):
     """Facts about this machine and about the process that plans.
 
     `last_capability` is the highest number that the kernel knows; `user_id` and `group_id` are effective ids.
+    `resctrl` is where that file system is mounted; it is only asked for where the config has an intelRdt.
     """
 
     user_id: int = 0
@@ -17,6 +18,7 @@ class HostFacts(Record):
     apparmor: bool = False
     selinux: bool = False
     has_kcore: bool = True
+    resctrl: str = ""
 
     @property
     def rootless(self) -> bool:

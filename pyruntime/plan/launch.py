@@ -48,6 +48,7 @@ from pyruntime.plan.operations import (
     Tell,
 )
 from pyruntime.plan.options import LaunchOptions
+from pyruntime.plan.resctrl import ResctrlPlan, plan_resctrl
 from pyruntime.plan.seccomp import FilterRequest, plan_filter
 from pyruntime.plan.view import ContainerView, read_namespaces
 from pyruntime.spec.config import Config, Process
@@ -78,6 +79,7 @@ class LaunchPlan(Record):
     rlimits: tuple[SetRlimit, ...] = ()
     filter: FilterRequest | None = None
     net_devices: tuple[MoveDevice, ...] = ()
+    resctrl: ResctrlPlan | None = None
     namespaces: int = 0
 
 
@@ -116,8 +118,7 @@ def plan_create(
     operations += mounts.prepare
     operations += plan_cgroup_entry(cgroup)
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
-    devices = plan_devices(config, facts, new_user_namespace=view.has_user_namespace)
-    operations += plan_init(view, mounts, devices, options)
+    operations += plan_init(view, mounts, plan_devices(view), options)
     operations += _plan_end(config, process, facts, load)
     operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
     operations += plan_container_hooks(view, "startContainer", "created")
@@ -129,6 +130,7 @@ def plan_create(
         rlimits=tuple(plan_rlimits(process)),
         filter=request,
         net_devices=plan_net_devices(view),
+        resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
         namespaces=created | sum(joined),
     )
 

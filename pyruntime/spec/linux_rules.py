@@ -8,10 +8,6 @@ from pyruntime.base.errors import SpecError
 from pyruntime.spec.config import Config
 from pyruntime.spec.linux import IdMapping, Linux
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 NAMESPACE_TYPES = ("user", "pid", "network", "mount", "uts", "ipc", "cgroup", "time")
 _PROPAGATIONS = (
     "",
@@ -35,14 +31,6 @@ _IPC_SYSCTLS = (
     "shm_rmid_forced",
 )
 _LARGEST_MAP = 340  # entries; user_namespaces(7)
-# What is refused rather than ignored: ignoring it would be a promise broken in silence.
-NOT_CARRIED_OUT: "tuple[tuple[str, Callable[[Linux], bool]], ...]" = (
-    ("/linux/intelRdt", lambda linux: linux.intel_rdt is not None),
-    (
-        "/linux/personality/flags",
-        lambda linux: linux.personality is not None and bool(linux.personality.flags),
-    ),
-)
 
 
 def check_namespaces(config: Config) -> None:
@@ -214,11 +202,33 @@ def check_listener(config: Config) -> None:
         raise SpecError(what, where="/linux/seccomp/listenerMetadata", hint=hint)
 
 
-def check_supported(config: Config) -> None:
-    for where, is_used in NOT_CARRIED_OUT:
-        if is_used(_linux(config)):
-            name = where.rsplit("/", 1)[-1]
-            raise SpecError(f"{name} is not supported by this version", where=where, hint="leave it out")
+def check_intel_rdt(config: Config) -> None:
+    """Source: config-linux.md, "IntelRdt"."""
+    rdt = _linux(config).intel_rdt
+    if rdt is None:
+        return
+    where = "/linux/intelRdt"
+    if rdt.clos_id in (".", "..") or (rdt.clos_id != "/" and "/" in rdt.clos_id):
+        hint = "name one directory, or / for the default group"
+        raise SpecError(f"invalid intelRdt.closID {rdt.clos_id!r}", where=f"{where}/closID", hint=hint)
+    if rdt.mem_bw_schema and (not rdt.mem_bw_schema.startswith("MB:") or "\n" in rdt.mem_bw_schema):
+        hint = 'write one line, as in "MB:0=20;1=70"'
+        what = f"invalid intelRdt.memBwSchema {rdt.mem_bw_schema!r}"
+        raise SpecError(what, where=f"{where}/memBwSchema", hint=hint)
+    for index, line in enumerate(rdt.schemata):
+        if "\n" in line or ":" not in line:
+            hint = 'write one line in each entry, as in "L3:0=ff;1=ff"'
+            what = f"invalid intelRdt.schemata {line!r}"
+            raise SpecError(what, where=f"{where}/schemata/{index}", hint=hint)
+
+
+def check_personality(config: Config) -> None:
+    """Source: config-linux.md, "Personality": "Currently no flag values are supported."."""
+    personality = _linux(config).personality
+    for flag in personality.flags if personality is not None else ():
+        where = "/linux/personality/flags/0"
+        hint = "leave flags out: the specification defines none"
+        raise SpecError(f"unknown personality flag {flag!r}", where=where, hint=hint)
 
 
 def _linux(config: Config) -> Linux:
@@ -234,5 +244,6 @@ LINUX_RULES = (
     check_sysctls,
     check_memory_policy,
     check_listener,
-    check_supported,
+    check_intel_rdt,
+    check_personality,
 )

@@ -31,6 +31,9 @@ class ContainerState(Record):
     namespaces: int = 0
     # Without a mount namespace of its own: how many mounts were on the rootfs before it; else -1.
     rootfs_mounts: int = -1
+    # Directories of resctrl: those that every process of the container joins, and those that go with it.
+    resctrl_joined: tuple[str, ...] = ()
+    resctrl_removed: tuple[str, ...] = ()
     terminal: bool = False
     has_poststart: bool = False
     has_poststop: bool = False

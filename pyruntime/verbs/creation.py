@@ -18,7 +18,7 @@ from pyruntime.execute.creator import ParentSteps, launch, with_filter
 from pyruntime.execute.hooks import run_all_hooks, run_hooks
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.cgroups import read_cgroup_layout
-from pyruntime.host.facts import read_host_facts
+from pyruntime.host.facts import facts_for
 from pyruntime.host.process import start_time
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import LaunchPlan, plan_create
@@ -80,8 +80,8 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
     """
     bundle = os.path.abspath(bundle)
     config, text = read_config(options.config_path or f"{bundle}/config.json")
-    facts = read_host_facts()
     check_rules(config)
+    facts = facts_for(config)
     base = descriptor_base(first_private(options))
     terminal = config.process is not None and config.process.terminal
     launch_options = LaunchOptions(
@@ -195,6 +195,8 @@ class Creation:
             annotations=config.annotations,
             namespaces=plan.namespaces,
             rootfs_mounts=_mounts_on_rootfs(plan, rootfs, prepared.bundle),
+            resctrl_joined=plan.resctrl.joined if plan.resctrl is not None else (),
+            resctrl_removed=plan.resctrl.removed if plan.resctrl is not None else (),
             has_poststart=bool(hooks.poststart),
             has_poststop=bool(hooks.poststop),
         )
@@ -260,6 +262,10 @@ class Creation:
 
     def make_cgroups(self, pid: int) -> None:
         """Make the container's cgroups; `pid` is a process for a unit of systemd's, which cannot be empty."""
+        if self.prepared.plan.resctrl is not None:
+            from pyruntime.execute.resctrl import make_group
+
+            make_group(self.prepared.plan.resctrl)
         try:
             make_cgroups(self.prepared.plan.cgroup, pid)
         except StateError:
@@ -275,6 +281,10 @@ class Creation:
         self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid), creating=False)
         self.save()
         apply_limits(self.prepared.plan.cgroup)
+        if self.state.resctrl_joined:
+            from pyruntime.execute.resctrl import join_groups
+
+            join_groups(self.state.resctrl_joined, pid)
         if self.prepared.plan.net_devices:
             from pyruntime.execute.net_devices import move_devices
 
@@ -307,6 +317,10 @@ class Creation:
                 signal_all(directories, 9)
             if self.state.pid or any(os.path.isdir(directory) for directory in directories):
                 self._remove_cgroups()
+            if self.state.resctrl_removed:
+                from pyruntime.execute.resctrl import remove_groups
+
+                remove_groups(self.state.resctrl_removed)
         finally:
             self.store.remove(self.state.id)
         if self.hooks.poststop and self.state.pid:

@@ -123,6 +123,10 @@ def _destroy(store: Store, state: ContainerState) -> list[str]:
         warnings += _stop_unit(state)
     if any(os.path.isdir(directory) for directory in state.cgroup_directories):
         warnings += _remove_cgroups(state)
+    if state.resctrl_removed:
+        from pyruntime.execute.resctrl import remove_groups
+
+        warnings += remove_groups(state.resctrl_removed)
     if state.rootfs_mounts >= 0:
         warnings += _unmount(state)
     store.remove(state.id)

@@ -31,6 +31,10 @@ from pyruntime.verbs.launching import (
 )
 from pyruntime.verbs.sub_cgroup import exec_cgroup
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
     Option(
@@ -241,7 +245,8 @@ class _Execution:
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
-        steps = ParentSteps(cgroups=lambda: self._attach(session.pid) if self.cgroup.attach else None)
+        attach = (lambda: self._attach(session.pid)) if self.cgroup.attach else None
+        steps = ParentSteps(cgroups=attach, started=_resctrl_step(state))
         listener = listener_for(plan, self.config)
         if listener is not None:
             descriptors[places.LISTENER_FD] = listener.theirs
@@ -266,7 +271,5 @@ class _Execution:
             write_pid_file(arguments.get("pid-file"), pid)
         return pid
 
-    def _attach(self, pid: int) -> None:
-        from pyruntime.execute.systemd import attach_process
-
-        attach_process(self.cgroup, pid)
+        attach = (lambda: self._attach(session.pid)) if self.cgroup.attach else None
+        steps = ParentSteps(cgroups=attach, started=_resctrl_step(state))

@@ -67,7 +67,8 @@ def plan_lines(plan: LaunchPlan) -> list[tuple[str, int, str, str, dict[str, obj
 def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
     """What the parent does before the executor takes this step."""
     if isinstance(before, Await) and before.rendezvous == CGROUPS_READY:
-        return [line for step in plan.cgroup.make for line in step.lines()]
+        resctrl = [(plan.resctrl.describe(), "/linux/intelRdt")] if plan.resctrl is not None else []
+        return [line for step in plan.cgroup.make for line in step.lines()] + resctrl
     if isinstance(before, Await) and before.rendezvous == MAPS_WRITTEN and plan.id_maps is not None:
         return [(plan.id_maps.describe(), "/linux/uidMappings")]
     if isinstance(before, Tell) and before.rendezvous == HOOKS_WANTED:

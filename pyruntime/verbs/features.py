@@ -59,7 +59,7 @@ def _linux() -> dict[str, object]:
         },
         "apparmor": {"enabled": True},
         "selinux": {"enabled": True},
-        "intelRdt": {"enabled": False},
+        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
         "mountExtensions": {"idmap": {"enabled": True}},
         "netDevices": {"enabled": True},
     }

@@ -12,7 +12,7 @@ from pyruntime.base.jsonio import dumps, loads
 from pyruntime.base.record import Record
 from pyruntime.host.capability import host_faults
 from pyruntime.host.cgroups import read_cgroup_layout
-from pyruntime.host.facts import read_host_facts
+from pyruntime.host.facts import facts_for
 from pyruntime.plan.launch import plan_create
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.config import Config
@@ -102,7 +102,7 @@ class _Search:
 
     def search(self) -> Config | None:
         """The config without its faults, or None if what is left is none."""
-        facts, layout = read_host_facts(), read_cgroup_layout()
+        layout = read_cgroup_layout()
         removed: list[str] = []
         for _ in range(_MOST):
             kind, config = "form", None
@@ -111,7 +111,7 @@ class _Search:
                 kind = "rule"
                 check_rules_in_order(config)
                 options = LaunchOptions(cgroup_manager=self._cgroup_manager)
-                plan_create(config, "container", self._bundle, facts, layout, options)
+                plan_create(config, "container", self._bundle, facts_for(config), layout, options)
             except ExpectedError as error:
                 where = self._original(error.where)
                 # What is missing only because it has been taken out is no fault of the config's.

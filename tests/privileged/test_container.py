@@ -278,10 +278,15 @@ WRONG: dict[str, tuple[Edit, str, str]] = {
         "cpuset.cpus",
         "/linux/resources/cpu/cpus",
     ),
-    "what is not supported": (
-        lambda config: config["linux"].update(intelRdt={}),
-        "not supported",
+    "shares of caches without resctrl": (
+        lambda config: config["linux"].update(intelRdt={"closID": "no-such-group"}),
+        "resctrl group" if " resctrl " in Path("/proc/mounts").read_text() else "RDT is not supported or enabled",
         "/linux/intelRdt",
+    ),
+    "what the specification has no word for": (
+        lambda config: config["linux"].update(personality={"domain": "LINUX", "flags": ["X"]}),
+        "unknown personality flag",
+        "/linux/personality/flags/0",
     ),
 }  # fmt: skip
 
