@@ -43,15 +43,15 @@ _OUT_OF_MEMORY = "container init was OOM-killed (memory limit too low?)"
 class ParentSteps:
     """What the parent does at each point of a launch; every function may raise ExpectedError.
 
-    `cgroups`: make them.  `started`: the last process exists (its pid).  `hooks`: run those of the host.
-    `ready`: the process is set up (its pid), save that.  `listener`: it is about to load a filter with
+    `cgroups`: make them (the executor's pid).  `started`: the last process exists (its pid).  `hooks`: run those of
+    the host.  `ready`: the process is set up (its pid), save that.  `listener`: it is about to load a filter with
     notifications (its pid), take over the descriptor.  `notice`: the executor tolerated something.
     """
 
     def __init__(
         self,
         *,
-        cgroups: "Callable[[], None] | None" = None,
+        cgroups: "Callable[[int], None] | None" = None,
         started: "Callable[[int], None] | None" = None,
         hooks: "Callable[[int], None] | None" = None,
         ready: "Callable[[int], None] | None" = None,
@@ -100,7 +100,7 @@ class _Follower:
 
     def follow(self) -> int:
         if self.steps.cgroups is not None:
-            self.steps.cgroups()
+            self.steps.cgroups(self.session.pid)
         if any(
             isinstance(step, Await) and step.rendezvous == CGROUPS_READY for step in self.session.operations
         ):

@@ -242,7 +242,7 @@ class Creation:
 
     def _launch(self, session: Session, listener: "SeccompListener | None") -> None:
         steps = ParentSteps(
-            cgroups=lambda: self.make_cgroups(session.pid),
+            cgroups=self.make_cgroups,
             started=self.started,
             hooks=self.run_hooks,
             ready=self._ready,

@@ -31,10 +31,6 @@ from pyruntime.verbs.launching import (
 )
 from pyruntime.verbs.sub_cgroup import exec_cgroup
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
     Option(
@@ -245,8 +241,7 @@ class _Execution:
         descriptors = {places.INIT_FD: pidfd}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
-        attach = (lambda: self._attach(session.pid)) if self.cgroup.attach else None
-        steps = ParentSteps(cgroups=attach, started=_resctrl_step(state))
+        steps = self._steps(pidfd_socket)
         listener = listener_for(plan, self.config)
         if listener is not None:
             descriptors[places.LISTENER_FD] = listener.theirs
@@ -261,15 +256,29 @@ class _Execution:
         os.close(pidfd)
         if listener is not None:
             listener.close_theirs()
-        if pidfd_socket >= 0:
-            from pyruntime.execute.pidfd_socket import EXEC, send_pidfd
-
-            # Before it is executed: afterwards it may have ended, and been reaped by nobody but us.
-            steps.ready = lambda pid: send_pidfd(pidfd_socket, pid, EXEC)
         pid = launch(session, plan, steps, user_id=facts.user_id)
         if arguments.get("pid-file"):
             write_pid_file(arguments.get("pid-file"), pid)
         return pid
 
-        attach = (lambda: self._attach(session.pid)) if self.cgroup.attach else None
-        steps = ParentSteps(cgroups=attach, started=_resctrl_step(state))
+    def _steps(self, pidfd_socket: int) -> ParentSteps:
+        """What this side does while the executor works: a unit, a share of caches, a pidfd for the caller."""
+        steps = ParentSteps()
+        if self.cgroup.attach:
+            steps.cgroups = self._attach
+        joined = self.state.resctrl_joined
+        if joined:
+            from pyruntime.execute.resctrl import join_groups
+
+            steps.started = lambda pid: join_groups(joined, pid)
+        if pidfd_socket >= 0:
+            from pyruntime.execute.pidfd_socket import EXEC, send_pidfd
+
+            # Before it is executed: afterwards it may have ended, and been reaped by nobody but us.
+            steps.ready = lambda pid: send_pidfd(pidfd_socket, pid, EXEC)
+        return steps
+
+    def _attach(self, pid: int) -> None:
+        from pyruntime.execute.systemd import attach_process
+
+        attach_process(self.cgroup, pid)
