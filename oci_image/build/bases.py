@@ -9,8 +9,9 @@ from oci_image.errors import ImageError
 from oci_image.locations import open_source, split_location
 from oci_image.model.platform import Platform
 from oci_image.model.reference import Reference
-from oci_image.model.registry_reference import full_name
 from oci_image.pack.image import ImageDraft, load_draft, new_draft
+from oci_image.runtime_config import DEFAULT_PATH
+from oci_image.transfer import pull
 from oci_image.transports.layout import LayoutDestination
 
 if TYPE_CHECKING:
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from oci_image.registry.options import RegistryOptions
     from oci_image.store.content import Store
 
-PULL_POLICIES = ("missing", "always", "never", "newer")
 SCRATCH = "scratch"
 
 
 class Bases:
-    """Finds images by name; `policy` says when a registry is asked, as PULL_POLICIES has it."""
+    """Finds images by name; `policy` says when a registry is asked, as `transfer.pull` has them."""
 
     def __init__(
         self,
@@ -38,13 +38,14 @@ class Bases:
         self._policy = policy
         self._registry = registry
         self._say = say
-        self._fetched: dict[tuple[str, Platform], Descriptor] = {}
+        self._found: dict[tuple[str, Platform], Descriptor] = {}
 
     def draft(self, name: str, platform: Platform) -> ImageDraft:
         """The image, to be changed; ImageError, RegistryError."""
         if name == SCRATCH:
             draft = new_draft(platform)
             draft.config.pop("created")
+            draft.settings.update({"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"})
             return draft
         manifest = self._manifest(name, platform)
         draft = load_draft(self._store, manifest)
@@ -56,37 +57,33 @@ class Bases:
         return draft
 
     def _manifest(self, name: str, platform: Platform) -> Descriptor:
-        transport, _, _ = split_location(name)
-        found = self._fetched.get((name, platform))
+        found = self._found.get((name, platform))
         if found is None:
-            if transport:
-                found = self._fetch(name, "", platform)
-            elif self._policy == "always":
-                found = self._pull(name, platform)
-            else:
-                found = self._find(name, platform)
-            self._fetched[name, platform] = found
+            transport, _, _ = split_location(name)
+            found = self._fetch(name, platform) if transport else self._look_up(name, platform)
+            found = self._store.resolve(Reference(digest=found.digest), platform)[-1]
+            self._found[name, platform] = found
         return found
 
-    def _find(self, name: str, platform: Platform) -> Descriptor:
-        try:
-            entry = self._store.find(name)
-        except ImageError as error:
-            if self._policy == "never" or "ambiguous" in error.what:
-                raise
-            return self._pull(name, platform)
-        if self._policy == "newer":
-            return self._pull(name, platform)
-        return self._store.resolve(Reference(digest=entry.digest), platform)[-1]
-
-    def _pull(self, name: str, platform: Platform) -> Descriptor:
+    def _look_up(self, name: str, platform: Platform) -> Descriptor:
+        """An image of the store, or of a registry: the store also knows names and digests that none has."""
+        if self._policy in ("missing", "never"):
+            try:
+                return self._store.find(name)
+            except ImageError as error:
+                if "ambiguous" in error.what:
+                    raise
+        options = CopyOptions(platform=platform)
         self._say(f"pulling {name}")
-        return self._fetch(f"docker://{name}", full_name(name), platform)
+        return pull(
+            name, options, policy=self._policy, store=self._store.path, registry=self._registry
+        ).root
 
-    def _fetch(self, place: str, name: str, platform: Platform) -> Descriptor:
+    def _fetch(self, place: str, platform: Platform) -> Descriptor:
+        """Bring an image of another place into the store, without a name."""
         source = open_source(place, store=self._store.path, registry=self._registry)
         try:
-            destination = LayoutDestination(self._store.path, name)
+            destination = LayoutDestination(self._store.path, "")
             try:
                 result = copy_image(source, destination, CopyOptions(platform=platform))
                 destination.commit()

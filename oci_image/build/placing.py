@@ -83,11 +83,9 @@ class Placer:
         parent = self.real_path(parent)
         destination = self.real_path(destination) if source.is_directory else b"/".join(filter(None, (parent, name)))
         if source.is_directory:
-            self.make_directory(destination.rpartition(b"/")[0])
-            if not self.is_directory(destination):
-                self._directory(source, source.found, destination)
-            else:
-                self._content(source, source.found, destination)
+            # The content is copied, not the directory: one that is not there yet is made as any other.
+            self.make_directory(destination)
+            self._content(source, source.found, destination)
         else:
             self.make_directory(parent)
             self._one(source, source.found, parent, name)

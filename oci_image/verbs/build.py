@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from oci_image.build.bases import PULL_POLICIES
 from oci_image.build.builder import BuildOptions, build_image
 from oci_image.model.platform import parse_platform
+from oci_image.transfer import POLICIES
 from oci_image.verbs.options import add_registry, add_store, registry_options
 from pyruntime.base.errors import HostError, UsageError, errno_text
 
@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="add a label")
     parser.add_argument("--no-cache", action="store_true", help="do every step anew")
     parser.add_argument(
-        "--pull", nargs="?", const="always", default="missing", choices=PULL_POLICIES, metavar="WHEN",
+        "--pull", nargs="?", const="always", default="missing", choices=POLICIES, metavar="WHEN",
         help="ask registries for base images: missing (default), always, never, newer",
     )  # fmt: skip
     parser.add_argument(

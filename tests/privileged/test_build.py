@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import io
 import os
 import signal
 import subprocess
 import tarfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -171,7 +175,7 @@ def test_with_a_fixed_time_the_same_input_makes_the_same_image(
         ("FROM BASE\nCOPY ../../etc/passwd /x", 2, "no source file matches"),
         ("FROM BASE\nCOPY --from=7 a b", 2, "no stage 7"),
         ("FROM ${NOTHING}", 1, "should not be blank"),
-        ("FROM nosuch.invalid/image", 1, "no such image"),
+        ("FROM nosuch.invalid/image", 1, "policy is never to pull"),
     ],
 )
 def test_an_error_names_file_and_line_and_leaves_nothing(
@@ -298,6 +302,55 @@ def test_local_archives_are_unpacked_by_add_only(place: Place) -> None:
     assert sorted(first) == ["x", "x/in", "x/in.bz2", "x/in.gz", "x/in.xz"]
     assert first["x/in.xz"].uid == 9
     assert sorted(second) == ["y", "y/a.tar.gz"]
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    """Serves one archive, with a time."""
+
+    content = b""
+
+    def do_GET(self) -> None:
+        if self.path != "/some/a%20b.tar?x=y":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server on loopback."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("inside"))
+    _Files.content = made.getvalue()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+def test_what_is_added_from_a_server_is_verified_and_not_unpacked(place: Place, server: str) -> None:
+    digest = hashlib.sha256(_Files.content).hexdigest()
+    text = f"FROM scratch\nADD --checksum=sha256:{digest} {server}/some/a%20b.tar?x=y /x/\n"
+    entry = place.layers(place.build(text))[0]["x/a b.tar"]
+    assert (entry.mode, entry.mtime, entry.size) == (0o600, 1_700_000_000, len(_Files.content))
+    for wrong, what in (
+        (text.replace(digest, "0" * 64), "not sha256:000"),
+        (text.replace("some", "other"), "status 404"),
+        (text.replace("some/a%20b.tar?x=y", ""), "cannot tell a file name"),
+    ):
+        with pytest.raises(ImageError, match=what):
+            place.build(wrong)
+    place.check_nothing_is_left()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
