@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WINDOW = 512 << 10  # bytes of a plain layer read at once; small files lie side by side in it
 _PIECE = 1 << 20
+_NO_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
 _COST_OF_FILE = 30 << 10  # making a file takes as long as copying so many bytes
 _SMALL = 500  # entries; below that a second process costs more than it saves
 
@@ -141,6 +142,7 @@ class Spool:
         self._fd = fd
         self._start = 0
         self._window = memoryview(b"")
+        self._in_kernel = True  # until the kernel refuses to copy between these files
 
     def copy(self, target_fd: int, offset: int, size: int) -> None:
         """Append `size` bytes from `offset` on to `target_fd`; raises OSError."""
@@ -158,6 +160,17 @@ class Spool:
         _write_all(target_fd, view)
 
     def _copy_long(self, target_fd: int, offset: int, size: int) -> None:
+        while size and self._in_kernel:
+            try:
+                copied = os.copy_file_range(self._fd, target_fd, size, offset)
+            except OSError as error:
+                if error.errno not in _NO_COPY:
+                    raise
+                copied = 0
+            if not copied:
+                self._in_kernel = False
+            offset += copied
+            size -= copied
         while size:
             piece = os.pread(self._fd, min(size, _PIECE), offset)
             if not piece:

@@ -7,18 +7,19 @@ time, each in a process of its own.  What comes out is plain tuples, cheap to ha
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from oci_image.errors import ImageError, IntegrityError
+from oci_image.errors import ImageError
 from oci_image.layers import tar_reader, whiteouts
-from oci_image.layers.pipeline import LayerPipeline
+from oci_image.layers.pipeline import unfold_layer
 from oci_image.layers.rootdir import show, split_name
-from oci_image.layers.stream import PlainStream
+from oci_image.layers.stream import FileStream
 from oci_image.layers.tar_reader import TarReader
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
     from oci_image.layers.limits import Limits
+    from oci_image.layers.stream import PieceSource
     from oci_image.layers.tar_header import Entry
     from oci_image.model.digest import Digest
     from oci_image.store.verified import VerifiedReader
@@ -31,115 +32,102 @@ HIDE_ALL = b"hide all"  # an opaque whiteout: of everything in `parent`
 # `more` is None or (access time, file size, link name, major, minor, xattrs, segments).
 Item = tuple[bytes, bytes, bytes, int, int, int, int, int, int, Any]
 
+_SPECIAL = (b"", b".", b"..")
 _MAX_TARGET = 4095  # what symlink(2) takes
 
 
 def index_layer(
     blob: VerifiedReader, blob_size: int, diff_id: Digest, spool_fd: int, limits: Limits
 ) -> list[Item]:
-    """Write the layer's plain bytes to `spool_fd` and return its items; takes the blob reader over.
-
-    With -1 the plain bytes are not kept.
+    """Write the layer's plain bytes to `spool_fd`, which can be read, and return its items; takes the reader over.
 
     Raises: IntegrityError if size, digest or diff ID is wrong, ImageError naming the entry at fault.
     """
-    pipeline = LayerPipeline(blob, blob_size, diff_id, limits)
     try:
-        reader = TarReader(stream := PlainStream(_Spooling(pipeline, spool_fd)), limits)
-        try:
-            items = _items(reader, stream, limits)
-        except IntegrityError:
-            raise
-        except ImageError as error:
-            # A damaged blob shows as any malformed entry; that it is damaged is the better explanation.
-            pipeline.check_blob()
-            where = f"entry {show(reader.current_name)}" if reader.current_name else ""
-            raise ImageError(error.what, where=where or error.where, hint=error.hint) from error
-        pipeline.finish()
-        return items
+        return index_plain(spool_fd, unfold_layer(blob, blob_size, diff_id, spool_fd, limits), limits)
     except OSError as error:
         raise ImageError(f"cannot store the plain layer: {errno_text(error.errno or 0)}") from error
-    finally:
-        pipeline.close()
 
 
-def index_archive(source: PieceReader, spool_fd: int, limits: Limits) -> list[Item]:
+def index_archive(source: PieceSource, spool_fd: int, limits: Limits) -> list[Item]:
     """The same for an archive that nobody has promised a digest for; ImageError naming the entry at fault."""
-    reader = TarReader(stream := PlainStream(_Spooling(source, spool_fd)), limits)
-    try:
-        items = _items(reader, stream, limits)
-        stream.drain()
-    except ImageError as error:
-        where = f"entry {show(reader.current_name)}" if reader.current_name else error.where
-        raise ImageError(error.what, where=where, hint=error.hint) from error
-    return items
-
-
-def _items(reader: TarReader, stream: PlainStream, limits: Limits) -> list[Item]:
-    items = (_item(entry, stream.offset, limits) for entry in reader)
-    return [item for item in items if item is not None]
-
-
-class PieceReader(Protocol):
-    """Plain bytes, in pieces of any size; b"" at the end."""
-
-    def read_piece(self) -> bytes: ...
-
-
-class _Spooling:
-    """Hands pieces on, and writes them down."""
-
-    def __init__(self, pipeline: PieceReader, spool_fd: int) -> None:
-        self._pipeline = pipeline
-        self._spool_fd = spool_fd
-
-    def read_piece(self) -> bytes:
-        piece = self._pipeline.read_piece()
+    size = 0
+    while piece := source.read_piece():
+        size += len(piece)
         rest = memoryview(piece)
-        while rest and self._spool_fd >= 0:
-            rest = rest[os.write(self._spool_fd, rest) :]
-        return piece
+        while rest:
+            rest = rest[os.write(spool_fd, rest) :]
+    return index_plain(spool_fd, size, limits)
 
 
-def _item(entry: Entry, offset: int, limits: Limits) -> Item | None:
-    parts = split_name(entry.name, depth=limits.path_depth, component=limits.name_bytes)
+def index_plain(fd: int, size: int, limits: Limits) -> list[Item]:
+    """The items of a plain layer, the first `size` bytes of a file; ImageError names the entry at fault."""
+    reader = TarReader(stream := FileStream(fd, size), limits)
+    parents: dict[bytes, bytes] = {}
+    try:
+        items = []
+        for entry in reader:
+            item = _item(entry, stream.offset, limits, parents)
+            if item is not None:
+                items.append(item)
+        return items
+    except ImageError as error:
+        where = f"entry {show(reader.current_name)}" if reader.current_name else ""
+        raise ImageError(error.what, where=where or error.where, hint=error.hint) from error
+
+
+def _item(entry: Entry, offset: int, limits: Limits, parents: dict[bytes, bytes]) -> Item | None:
+    """`parents` are directories as archives of this layer spell them, and as they are meant."""
     kind = entry.kind
-    if not parts:
-        if kind != tar_reader.DIRECTORY:
+    directory, _, name = entry.name.rpartition(b"/")
+    parent = parents.get(directory)
+    # The usual case: a plain name in a directory that has occurred before.
+    if (
+        parent is None
+        or name in _SPECIAL
+        or len(name) > limits.name_bytes
+        or name.startswith(whiteouts.PREFIX)
+    ):
+        parts = split_name(entry.name, depth=limits.path_depth, component=limits.name_bytes)
+        if not parts and kind != tar_reader.DIRECTORY:
             raise ImageError("the root can only be a directory")
-        name = b""
-    else:
         if b".wh." in entry.name:
             if whiteouts.is_aufs_metadata(parts):
                 return None
             if (hidden := _whiteout(parts)) is not None:
                 return hidden
-        name = parts.pop()
-    more: Any = None
+        name = parts.pop() if parts else b""
+        parent = b"/".join(parts)
+        if name and entry.name.endswith(name):
+            parents[directory] = parent
+    return (
+        parent, name, kind, entry.mode, entry.uid, entry.gid, entry.modification_time, entry.size, offset,
+        _more(entry, limits),
+    )  # fmt: skip
+
+
+def _more(entry: Entry, limits: Limits) -> Any:  # noqa: ANN401 - see Item
+    """What only few entries have; None if this one has nothing of it."""
+    kind = entry.kind
     if kind == tar_reader.HARD_LINK:
         target = split_name(
             entry.link_name, what="link target", depth=limits.path_depth, component=limits.name_bytes
         )
         if not target:
             raise ImageError("hard link has no target, or the root")
-        more = (None, 0, b"/".join(target), 0, 0, {}, None)
-    elif kind == tar_reader.SYMBOLIC_LINK and not 0 < len(entry.link_name) <= _MAX_TARGET:
+        return (None, 0, b"/".join(target), 0, 0, {}, None)
+    if kind == tar_reader.SYMBOLIC_LINK and not 0 < len(entry.link_name) <= _MAX_TARGET:
         raise ImageError(
             "symbolic link has no target"
             if not entry.link_name
             else f"target of symbolic link is longer than {_MAX_TARGET} bytes"
         )
-    if more is None and (
-        kind not in b"05" or entry.xattrs or entry.segments is not None or entry.access_time
-    ):
-        more = (
+    if kind not in b"05" or entry.xattrs or entry.segments is not None or entry.access_time:
+        return (
             entry.access_time, entry.file_size, entry.link_name, entry.device_major, entry.device_minor,
             entry.xattrs, entry.segments,
         )  # fmt: skip
-    return (
-        b"/".join(parts), name, kind, entry.mode, entry.uid, entry.gid, entry.modification_time, entry.size,
-        offset, more,
-    )  # fmt: skip
+    return None
 
 
 def _whiteout(parts: list[bytes]) -> Item | None:

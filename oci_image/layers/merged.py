@@ -14,7 +14,7 @@ from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
 from oci_image.layers.indexing import HIDE, HIDE_ALL, Item
 from oci_image.layers.rootdir import show
-from oci_image.layers.tar_header import Entry
+from oci_image.layers.tar_header import NO_XATTRS, Entry
 
 if TYPE_CHECKING:
     from oci_image.layers.limits import Limits
@@ -56,7 +56,7 @@ def fill_node(node: Node, item: Item, layer: int) -> None:
         node.file_size = node.size
         node.link_name = b""
         node.device_major = node.device_minor = 0
-        node.xattrs = {}
+        node.xattrs = NO_XATTRS
         node.segments = None
     else:
         (node.access_time, node.file_size, node.link_name, node.device_major, node.device_minor,

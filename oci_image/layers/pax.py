@@ -10,7 +10,7 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 from oci_image.errors import ImageError
-from oci_image.layers.tar_header import NANOSECONDS, Entry, clamp_time
+from oci_image.layers.tar_header import NANOSECONDS, NO_XATTRS, Entry, clamp_time
 
 Records = list[tuple[bytes, bytes]]
 
@@ -95,6 +95,8 @@ def _name(value: bytes, key: str) -> bytes:
 def _add_xattr(entry: Entry, name: bytes, value: bytes) -> None:
     if not name or b"\0" in name or len(name) > 255 or len(value) > 65536:
         raise ImageError(f"invalid extended attribute {name[:80]!r} of {len(value)} bytes")
+    if entry.xattrs is NO_XATTRS:
+        entry.xattrs = {}
     entry.xattrs[name] = value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from oci_image.errors import ImageError
@@ -85,3 +87,59 @@ class PlainStream:
             self._position = end
             size -= end - start
             yield memoryview(self._piece)[start:end]
+
+
+_WINDOW = 32 << 10
+
+
+class FileStream(PlainStream):
+    """The same over the first `size` bytes of a file; what is skipped is not read."""
+
+    __slots__ = ("_end", "_fd", "_start")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self._end = size
+        self._position = 0
+        self._start = 0  # where `_piece` lies in the file
+        self._piece = b""
+
+    @property
+    def offset(self) -> int:
+        return self._position
+
+    def take_up_to(self, size: int) -> bytes:
+        position = self._position
+        begin = position - self._start
+        end = begin + size
+        if end > len(self._piece):
+            size = min(size, self._end - position)
+            self._piece = self._read(max(size, min(_WINDOW, self._end - position)), position)
+            self._start = position
+            begin, end = 0, size
+        self._position = self._start + end
+        return self._piece[begin:end]
+
+    def skip(self, size: int) -> int:
+        size = min(size, self._end - self._position)
+        self._position += size
+        return size
+
+    def drain(self) -> None:
+        self._position = self._end
+
+    def _views(self, size: int) -> Iterator[memoryview]:
+        while size and (data := self.take_up_to(min(size, 1 << 20))):
+            size -= len(data)
+            yield memoryview(data)
+
+    def _read(self, size: int, position: int) -> bytes:
+        pieces = []
+        while size:
+            piece = os.pread(self._fd, size, position)
+            if not piece:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            pieces.append(piece)
+            size -= len(piece)
+            position += len(piece)
+        return b"".join(pieces) if len(pieces) != 1 else pieces[0]

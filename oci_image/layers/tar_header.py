@@ -17,11 +17,15 @@ BLOCK = 512
 GNU_MAGIC = b"ustar  \0"
 NANOSECONDS = 1_000_000_000
 
-_FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
+_FIELDS = struct.Struct("100s24s12s12s8sc100s8s64s8s8s155s12s")
 _MAX_ID = (1 << 32) - 2  # 2^32-1 means "leave it" to chown
 _MAX_MAJOR = 1 << 12  # the kernel's dev_t has 12 and 20 bits
 _MAX_MINOR = 1 << 20
 _MAX_TIME = 1 << 40  # seconds either way, 35,000 years; the kernel clamps to what the file system holds
+
+
+# Shared by all that have none, and never changed.
+NO_XATTRS: dict[bytes, bytes] = {}
 
 
 class Entry:
@@ -36,42 +40,48 @@ class Entry:
         "modification_time", "name", "segments", "size", "uid", "xattrs",
     )  # fmt: skip
 
+    name: bytes
+    kind: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    file_size: int
+    modification_time: int  # nanoseconds since 1970
+    access_time: int | None
+    link_name: bytes
+    device_major: int
+    device_minor: int
+    xattrs: dict[bytes, bytes]  # NO_XATTRS itself where there are none
+    segments: list[tuple[int, int]] | None
+
     def __init__(self) -> None:
-        self.name = b""
+        self.name = self.link_name = b""
         self.kind = b"0"
-        self.mode = 0
-        self.uid = 0
-        self.gid = 0
-        self.size = 0
-        self.file_size = 0
-        self.modification_time = 0  # nanoseconds since 1970
-        self.access_time: int | None = None
-        self.link_name = b""
-        self.device_major = 0
-        self.device_minor = 0
-        self.xattrs: dict[bytes, bytes] = {}
-        self.segments: list[tuple[int, int]] | None = None
+        self.mode = self.uid = self.gid = self.size = self.file_size = self.modification_time = 0
+        self.device_major = self.device_minor = 0
+        self.access_time = self.segments = None
+        self.xattrs = NO_XATTRS
 
 
 def parse_header(block: bytes) -> tuple[Entry, bytes]:
     """The entry that a block describes by itself, and the block's magic field of 8 bytes."""
-    (name, mode, uid, gid, size, time, checksum, kind, link_name, magic, _, _, major, minor, prefix, _) = (
-        _FIELDS.unpack(block)
+    name, owner, size, time, checksum, kind, link_name, magic, _, major, minor, prefix, _ = _FIELDS.unpack(
+        block
     )
     _check_sum(block, checksum)
     entry = Entry()
     name = name.partition(b"\0")[0]
     # In GNU archives the bytes of the prefix hold times and the sparse map.
-    if magic[:6] == b"ustar\0" and prefix[0]:
+    if prefix[0] and magic[:6] == b"ustar\0":
         name = prefix.partition(b"\0")[0] + b"/" + name
     entry.name = name
     entry.kind = kind
-    entry.mode = parse_number(mode, "mode") & 0o7777
-    entry.uid = parse_number(uid, "uid")
-    entry.gid = parse_number(gid, "gid")
+    entry.mode, entry.uid, entry.gid = _parse_owner(owner)
     entry.size = entry.file_size = parse_number(size, "size")
-    entry.modification_time = clamp_time(parse_number(time, "mtime", negative=True) * NANOSECONDS)
-    entry.link_name = link_name.partition(b"\0")[0]
+    entry.modification_time = _parse_time(time)
+    if link_name[0]:
+        entry.link_name = link_name.partition(b"\0")[0]
     if kind in b"34":
         entry.device_major = parse_number(major, "devmajor")
         entry.device_minor = parse_number(minor, "devminor")
@@ -103,6 +113,18 @@ def parse_number(field: bytes, name: str, *, negative: bool = False) -> int:
         raise ImageError(f"{name} is not an octal number: {field!r}") from None
 
 
+@functools.lru_cache(maxsize=4096)
+def _parse_owner(fields: bytes) -> tuple[int, int, int]:
+    """Mode, uid and gid."""
+    mode = parse_number(fields[:8], "mode") & 0o7777
+    return mode, parse_number(fields[8:16], "uid"), parse_number(fields[16:], "gid")
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse_time(field: bytes) -> int:
+    return clamp_time(parse_number(field, "mtime", negative=True) * NANOSECONDS)
+
+
 def check_ranges(entry: Entry) -> None:
     """Refuse owners that chown would misunderstand."""
     if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
@@ -117,18 +139,23 @@ def clamp_time(nanoseconds: int) -> int:
     return max(-limit, min(limit, nanoseconds))
 
 
+@functools.lru_cache(maxsize=4096)
+def _promised_sum(field: bytes) -> int:
+    """What all bytes of the block add up to, those of the field itself included."""
+    return parse_number(field, "checksum") + sum(field) - 8 * ord(" ")
+
+
 def _check_sum(block: bytes, field: bytes) -> None:
-    stored = parse_number(field, "checksum")
-    own = block[148:156]
+    promised = _promised_sum(field)
     # Adler-32 begins with the sum of the bytes, modulo 65521, and takes a tenth of the time of adding them here;
     # what is ASCII cannot come near the modulus.
-    if block.isascii() and (zlib.adler32(block) & 0xFFFF) - 1 - sum(own) + 256 == stored:
+    if block.isascii() and (zlib.adler32(block) & 0xFFFF) - 1 == promised:
         return
-    if sum(block) - sum(own) + 256 == stored:
+    if sum(block) == promised:
         return
     # Very old writers summed signed bytes.
     signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:])
-    if signed + 256 != stored:
+    if signed + 256 != parse_number(field, "checksum"):
         raise ImageError(
             "header checksum is wrong", hint="the layer is not a tar archive, or is damaged here"
         )

@@ -47,11 +47,11 @@ class TarReader:
         self.current_name = b""  # of the entry being read, for error messages
 
     def __iter__(self) -> Iterator[Entry]:
-        count = 0
+        count, most = 0, self._limits.entries
         while (entry := self._next()) is not None:
             count += 1
-            if count > self._limits.entries:
-                raise ImageError(f"layer has more than {self._limits.entries} entries")
+            if count > most:
+                raise ImageError(f"layer has more than {most} entries")
             yield entry
         self._stream.drain()
 
@@ -66,7 +66,8 @@ class TarReader:
         return self._stream.views(size)
 
     def _next(self) -> Entry | None:
-        self._finish_entry()
+        if self._unread or self._padding:
+            self._finish_entry()
         records: Records | None = None
         long_name = long_link = None
         extended = 0
@@ -98,11 +99,9 @@ class TarReader:
 
     def _finish_entry(self) -> None:
         unread = self._unread
-        if unread and self._stream.skip(unread) < unread:
-            raise ImageError("layer ends in the middle of a file")
         # The padding after the last file may be missing: umoci 0.4.7 writes such archives.
-        if self._padding:
-            self._stream.skip(self._padding)
+        if self._stream.skip(unread + self._padding) < unread:
+            raise ImageError("layer ends in the middle of a file")
         self._unread = self._padding = 0
 
     def _check_end(self, block: bytes, *extended: object) -> None:
@@ -144,14 +143,16 @@ class TarReader:
                 raise ImageError("entry of a type without data has a size")
             entry.size = entry.file_size = 0
             return
-        self._padding = -entry.size % BLOCK
-        if entry.kind == b"S" and magic == GNU_MAGIC:
-            read_old_gnu_map(entry, block, self._stream, self._limits)
-            entry.kind = REGULAR
-        elif entry.kind in _REGULAR_ALIASES:
+        size = entry.size
+        if size:
+            self._padding = -size % BLOCK
+        if entry.kind in _REGULAR_ALIASES:
             entry.kind = REGULAR
             if records:
                 apply_pax_sparse(entry, records, self._stream, self._limits)
+        elif entry.kind == b"S" and magic == GNU_MAGIC:
+            read_old_gnu_map(entry, block, self._stream, self._limits)
+            entry.kind = REGULAR
         else:
             raise ImageError(f"unknown type of entry {entry.kind!r}")
         self._unread = entry.size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import IntegrityError
 from oci_image.layers.create import create_tree
-from oci_image.layers.indexing import Item, index_layer
+from oci_image.layers.indexing import Item, index_layer, index_plain
 from oci_image.layers.planning import merge_layers, named_layer, plan_tree
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging, make_staging, open_spool
@@ -213,7 +213,11 @@ class Preparer:
         fd = os.open(self._cache.layer_path(diff_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         size = os.fstat(fd).st_size
         reader = VerifiedReader(fd, Descriptor("", diff_id, size))
-        return index_layer(reader, size, diff_id, -1, self._limits), size
+        try:
+            reader.finish()
+            return index_plain(fd, size, self._limits), size
+        finally:
+            reader.close()
 
 
 # The answers of kernels and file systems that have no EROFS on files: before 6.12, tmpfs, overlay.

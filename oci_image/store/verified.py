@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from oci_image.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oci_image.model.descriptor import Descriptor
 
 _PIECE = 256 << 10
@@ -23,6 +25,8 @@ class VerifiedReader:
         self._fd = fd
         self._descriptor = descriptor
         self._hash = descriptor.digest.new_hash()
+        self.hash_by = self._hash.update
+        self._hashing: Callable[[bytes], object] = self._hash.update
         self._remaining = descriptor.size
 
     def read(self, size: int = _PIECE) -> bytes:
@@ -36,8 +40,12 @@ class VerifiedReader:
                 where=str(self._descriptor.digest),
             )
         self._remaining -= len(data)
-        self._hash.update(data)
+        self._hashing(data)
         return data
+
+    def hash_with(self, hand_over: Callable[[bytes], object]) -> None:
+        """Give what is read to `hand_over`, which sees to it that `hash_by` gets it in order, before `check`."""
+        self._hashing = hand_over
 
     def skip(self, size: int) -> None:
         """Go on `size` bytes further, for a reader who has those; `finish` cannot be used afterwards."""
@@ -46,13 +54,22 @@ class VerifiedReader:
 
     def finish(self) -> None:
         """Read what is left, then compare size and digest; IntegrityError if one is wrong."""
+        self.read_on()
+        self.check()
+
+    def read_on(self) -> None:
+        """Read what is left; IntegrityError if that is more or less than was promised."""
         while self.read():
             pass
-        where = str(self._descriptor.digest)
         if os.read(self._fd, 1):
             raise IntegrityError(
-                f"blob is longer than its size of {self._descriptor.size} bytes", where=where
+                f"blob is longer than its size of {self._descriptor.size} bytes",
+                where=str(self._descriptor.digest),
             )
+
+    def check(self) -> None:
+        """Compare the digest of what has been read; IntegrityError if it is wrong."""
+        where = str(self._descriptor.digest)
         if self._hash.hexdigest() != self._descriptor.digest.encoded:
             raise IntegrityError("blob does not match its digest", where=where)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
 from oci_image.model.manifest import decode_manifest
+from oci_image.snapshots.cache import SnapshotCache
 from oci_image.store.content import Store
 from tests.conftest import TREE, program
 
@@ -70,6 +71,11 @@ class Place:
             with tarfile.open(f"{self.store}/blobs/sha256/{layer.digest.encoded}") as archive:
                 found.append({member.name: member for member in archive})
         return found
+
+    def close(self) -> None:
+        """Unmount the prepared images, which outlive what is done with them."""
+        with SnapshotCache(str(self.directory / "snapshots"), exclusive=True) as cache:
+            cache.collect_garbage()
 
     def from_cache(self) -> int:
         return self.said.count("--> from the cache")

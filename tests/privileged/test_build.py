@@ -33,9 +33,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    return Place(tmp_path, base)
+    place = Place(tmp_path, base)
+    yield place
+    place.close()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
