@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 from pyruntime.base.errors import HostError, UsageError, errno_text
 from pyruntime.base.jsonio import dumps
@@ -199,7 +200,10 @@ def _masked_files(pid: int, operations: tuple[Operation, ...]) -> list[str]:
 
 
 def _standard_streams(pid: int) -> list[str]:
-    """What the standard streams of the init are: as /proc says, or file[MOUNT:INODE] for a file of the host's."""
+    """What the standard streams of the init are: as /proc says, or file[MOUNT:INODE] for a file of the host's.
+
+    Of such a file CRIU remembers position and size: the one given to the restore has to be of that size.
+    """
     own_mounts = _mount_ids(pid)
     names: list[str] = []
     for stream in range(3):
@@ -212,7 +216,7 @@ def _standard_streams(pid: int) -> list[str]:
             names.append("")
             continue
         mount = words[words.index("mnt_id:") + 1] if "mnt_id:" in words else ""
-        if name.startswith("/") and mount and mount not in own_mounts:
+        if stat.S_ISREG(found.st_mode) and mount and mount not in own_mounts:
             name = f"file[{int(mount):x}:{found.st_ino:x}]"
         names.append(name)
     return names

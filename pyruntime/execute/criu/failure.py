@@ -23,7 +23,10 @@ _HINTS = (
         ("doesn't have a proper root mount", "has unreachable sharing"),
         "a mount of the container comes from outside and is not in its config: unmount it first",
     ),
-    (("Can't lookup mount",), "the container holds a file open that is outside of it: close it first"),
+    (
+        ("Can't lookup mount",),
+        "the container holds a file or a terminal open that is outside of it: start it without that",
+    ),
     (("Can't open", "Unable to open"), "these are perhaps not the images of a checkpoint: see --image-path"),
 )
 
@@ -52,8 +55,9 @@ def last_errors(log: str) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    errors = [line for line in text.splitlines() if "Error (" in line]
-    return [_stripped(line) for line in errors[-_QUOTED:]]
+    errors = [_stripped(line) for line in text.splitlines() if "Error (" in line]
+    # The last line says no more than that it failed.
+    return [line for line in errors if not line.endswith("ing FAILED.")][-_QUOTED:]
 
 
 def _stripped(line: str) -> str:
