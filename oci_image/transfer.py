@@ -53,18 +53,22 @@ def copy(
     *,
     store: str = "",
     registry: RegistryOptions | None = None,
+    destination_registry: RegistryOptions | None = None,
     mount_from: str = "",
 ) -> CopyResult:
     """Copy an image between two places, which are written as on the command line (`oci:DIR:NAME`, ...).
 
-    `store` is where names without a transport are.  `mount_from` is a repository of the destination's
+    `store` is where names without a transport are.  `registry` says how to reach registries, where
+    `destination_registry` does not say it for the second one.  `mount_from` is a repository of the destination's
     registry that has some of the layers.
 
     Raises: UsageError, ImageError, IntegrityError, RegistryError; the destination is then as it was.
     """
     reader = open_source(source, store=store, registry=registry)
     try:
-        writer = open_destination(destination, store=store, registry=registry, mount_from=mount_from)
+        writer = open_destination(
+            destination, store=store, registry=destination_registry or registry, mount_from=mount_from
+        )
         try:
             result = copy_image(reader, writer, options)
             writer.commit()

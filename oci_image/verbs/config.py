@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oci_image.configure import CLEARABLE, ConfigChanges, configure_image
 from oci_image.model.reference import parse_image_name
+from oci_image.verbs.options import pairs
 from oci_image.verbs.repack import add_history_options, history_of
 from pyruntime.base.errors import UsageError
 
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         onbuild=tuple(given["config.onbuild"]),
         exposed_ports=tuple(given["config.exposedports"]),
         volumes=tuple(given["config.volume"]),
-        labels=_pairs(given["config.label"], "label"),
+        labels=pairs(given["config.label"], "label"),
         healthcheck=_object(given["config.healthcheck"]),
         created=arguments.created,
         author=arguments.author,
@@ -77,22 +78,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         variant=arguments.variant,
         os_version=given["os.version"],
         os_features=tuple(given["os.feature"]),
-        annotations=_pairs(given["manifest.annotation"], "annotation"),
+        annotations=pairs(given["manifest.annotation"], "annotation"),
     )
     history = history_of(arguments, "oci-image config")
     manifest = configure_image(layout, reference, changes, tag=arguments.tag, history=history)
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0
-
-
-def _pairs(texts: list[str], kind: str) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise UsageError(f"invalid {kind} {text!r}", hint="write NAME=VALUE")
-        found[name] = value
-    return found
 
 
 def _object(text: str | None) -> dict[str, Any] | None:

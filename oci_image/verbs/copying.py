@@ -41,8 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_copy_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that copies."""
     add_store(parser)
-    add_platform(parser)
     add_registry(parser)
+    add_transfer_options(parser)
+
+
+def add_transfer_options(parser: argparse.ArgumentParser) -> None:
+    """What is copied of an image, and how."""
+    add_platform(parser)
     parser.add_argument("--all", "-a", action="store_true", help="copy an index with all of its platforms")
     parser.add_argument("--format", choices=("oci", "docker"), default="", help="convert the documents")
     parser.add_argument("--referrers", action="store_true", help="copy signatures and other referrers too")

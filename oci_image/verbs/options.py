@@ -93,6 +93,17 @@ def size(text: str) -> int:
     return int(text[:-1] if unit > 1 else text) * unit
 
 
+def pairs(texts: list[str], kind: str) -> dict[str, str]:
+    """Texts NAME=VALUE as a map; UsageError, which calls them by `kind`, for another one."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"invalid {kind} {text!r}", hint="write NAME=VALUE")
+        found[name] = value
+    return found
+
+
 def readable_size(size: int) -> str:
     """A number of bytes with a decimal unit, as Docker shows it."""
     value, units = float(size), ["B", "kB", "MB", "GB", "TB"]

@@ -166,3 +166,57 @@ def test_umoci_reads_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
     )  # fmt: skip
     found = (tmp_path / "bundle/rootfs/a").read_bytes()
     assert hashlib.sha256(found).digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("scoped", [(), ("--scoped",)])
+def test_sync_names_things_as_skopeo_does(
+    registry: str, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], scoped: tuple[str, ...]
+) -> None:
+    path = make_layout(str(tmp_path / "layout"), tar(file(b"a", b"a")))
+    repository = f"{registry}/mirrored/app{len(scoped)}"
+    for tag in ("1", "2.0"):
+        run(capsys, "copy", f"oci:{path}", f"docker://{repository}:{tag}")
+    words = ("sync", "--src", "docker", "--dest", "dir", *scoped, repository)
+    skopeo(*words[:5], *scoped, "--src-tls-verify=false", repository, f"{tmp_path}/theirs")
+    run(capsys, *words, f"{tmp_path}/ours")
+
+    def tree(top: Path) -> set[str]:
+        return {str(found.relative_to(top)) for found in top.rglob("*")}
+
+    assert tree(tmp_path / "ours") == tree(tmp_path / "theirs")
+    back = f"{registry}/back{len(scoped)}"
+    skopeo("sync", "--src", "dir", "--dest", "docker", "--dest-tls-verify=false", f"{tmp_path}/ours", back)
+    run(capsys, "sync", "--src", "dir", "--dest", "docker", f"{tmp_path}/theirs", f"{back}-ours")
+    ours = [
+        name.removeprefix("back1-ours/")
+        for name in list_repositories(registry)
+        if name.startswith("back1-ours/")
+    ]
+    theirs = [
+        name.removeprefix("back1/") for name in list_repositories(registry) if name.startswith("back1/")
+    ]
+    assert ours == theirs
+
+
+def test_an_index_that_was_put_together_is_read_by_skopeo(
+    registry: str, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = []
+    for name in ("amd64", "arm64"):
+        path = make_layout(
+            str(tmp_path / name),
+            tar(file(b"a", name.encode())),
+            properties={"os": "linux", "architecture": name},
+        )
+        places.append(f"docker://{registry}/parts/{name}:1")
+        run(capsys, "copy", f"oci:{path}", places[-1])
+    run(capsys, "manifest", "create", f"{registry}/whole:1", *places)
+    run(capsys, "manifest", "push", f"{registry}/whole:1")
+    raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry}/whole:1"))
+    assert [entry["platform"]["architecture"] for entry in raw["manifests"]] == ["amd64", "arm64"]
+    skopeo(
+        "copy", "--all", "--src-tls-verify=false", f"docker://{registry}/whole:1", f"oci:{tmp_path}/back:x"
+    )
+    with Store.open(f"{tmp_path}/back") as opened:
+        assert check_store(opened).faults == ()
+        assert len(list(opened.blobs())) == 7
