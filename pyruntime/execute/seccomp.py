@@ -12,11 +12,15 @@ from pyruntime.plan.seccomp import FilterRequest
 
 _FORMAT = b"2"  # raise it when the same request would be compiled differently
 _LARGEST = 4096 * 8
+_WAIT_KILLABLE_RECV = 1 << 5
 
 
 def filter_flags(request: FilterRequest) -> int:
-    """The SECCOMP_FILTER_FLAG_ bits for seccomp(2)."""
-    return request.flags
+    """The SECCOMP_FILTER_FLAG_ bits for seccomp(2).
+
+    The kernel refuses WAIT_KILLABLE_RECV, which is about notifications, for a filter that makes none.
+    """
+    return request.flags if request.notifies else request.flags & ~_WAIT_KILLABLE_RECV
 
 
 def compile_filter(request: FilterRequest, cache_directory: str) -> bytes:

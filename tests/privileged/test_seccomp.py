@@ -105,6 +105,33 @@ def test_the_listener_gets_the_descriptor_and_the_state(runtime: Runtime, no_new
         agent.listener.close()
 
 
+@pytest.mark.parametrize("action", ["SCMP_ACT_NOTIFY", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"])
+def test_the_descriptor_is_handed_over_whatever_the_filter_says_of_the_call_for_that(
+    runtime: Runtime, action: str
+) -> None:
+    agent = Agent(runtime.directory / "agent.sock")
+    agent.start()
+
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["seccomp"] = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": str(runtime.directory / "agent.sock"),
+            "syscalls": [
+                {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"},
+                {"names": ["sendmsg", "sendmmsg", "sendto", "clone3", "wait4"], "action": action},
+            ],
+        }
+        config["process"]["args"] = ["mkdir", "/tmp/x"]
+
+    try:
+        done = runtime.run(edit=edit, check=False)
+        assert "Inappropriate ioctl" in done.stderr or "Not a tty" in done.stderr
+        assert done.returncode == 1
+    finally:
+        agent.listener.close()
+    assert len(agent.messages) == 1
+
+
 def test_without_a_listener_there_is_no_container(runtime: Runtime) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["linux"]["seccomp"] = {
@@ -117,3 +144,50 @@ def test_without_a_listener_there_is_no_container(runtime: Runtime) -> None:
     assert done.returncode == 1
     assert "cannot connect to the seccomp listener: no such file or directory" in done.stderr
     assert runtime.leftovers() == []
+
+
+# action -> (errnoRet, exit code, what is said)
+ACTIONS = {
+    "KILL": (None, 128 + 31, ""),
+    "KILL_THREAD": (None, 128 + 31, ""),
+    "KILL_PROCESS": (None, 128 + 31, ""),
+    "TRAP": (None, 128 + 31, ""),
+    "ERRNO": (71, 1, "Protocol error"),
+    "TRACE": (7, 1, "Function not implemented"),  # without a tracer
+    "LOG": (None, 0, ""),
+    "ALLOW": (None, 0, ""),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action(runtime: Runtime, action: str) -> None:
+    errno, code, said = ACTIONS[action]
+    rule: dict[str, Any] = {"names": ["mkdir", "mkdirat", "no_such_call"], "action": f"SCMP_ACT_{action}"}
+    if errno is not None:
+        rule["errnoRet"] = errno
+
+    def edit(config: dict[str, Any]) -> None:
+        default = "SCMP_ACT_LOG" if action == "ALLOW" else "SCMP_ACT_ALLOW"
+        config["linux"]["seccomp"] = {"defaultAction": default, "syscalls": [rule]}
+
+    done = runtime.run("mkdir", "/tmp/x", edit=edit, check=False)
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["TSYNC"], ["LOG"], ["SPEC_ALLOW"], ["LOG", "WAIT_KILLABLE_RECV"]])
+def test_each_flag(runtime: Runtime, flags: list[str]) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["seccomp"] = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "flags": [f"SECCOMP_FILTER_FLAG_{flag}" for flag in flags],
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 71}],
+        }
+
+    done = runtime.run("mkdir", "/tmp/x", edit=edit, check=False)
+    assert "Protocol error" in done.stderr
+    status = runtime.run("grep", "Seccomp", "/proc/self/status", edit=edit).stdout.split()
+    assert status == ["Seccomp:", "2", "Seccomp_filters:", "1"]
+    speculation = runtime.run("grep", "Speculation_Store", "/proc/self/status", edit=edit).stdout
+    if "not vulnerable" not in speculation and flags == ["SPEC_ALLOW"]:
+        assert "force" not in speculation

@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "executor.h"
@@ -103,7 +105,8 @@ void do_NoNewPrivileges(const struct argument *a)
         fail("prctl", "PR_SET_NO_NEW_PRIVS");
 }
 
-static void send_listener(int listener, int connection)
+/* 0, or the error. */
+static int send_listener(int listener, int connection)
 {
     char byte = 0;
     union {
@@ -117,10 +120,62 @@ static void send_listener(int listener, int connection)
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &listener, sizeof(int));
-    if (sendmsg(connection, &packet, MSG_NOSIGNAL) < 0)
-        fail("sendmsg", "the seccomp listener");
-    close(listener);
+    return sendmsg(connection, &packet, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+#define NOT_YET (-1)
+#define NEVER (-2)
+
+/* Between this process and its messenger, which share memory and descriptors. */
+static struct {
+    volatile int listener, error;
+    volatile bool done;
+    int connection;
+} handover;
+
+static int carry_listener(void *unused)
+{
+    const struct timespec moment = {0, 20000};
+
+    (void)unused;
+    while (handover.listener == NOT_YET)
+        (void)syscall(SYS_nanosleep, &moment, NULL);
+    if (handover.listener != NEVER)
+        handover.error = send_listener(handover.listener, handover.connection);
+    handover.done = true;
+    (void)syscall(SYS_exit, 0);
+    return 0;
+}
+
+/*
+ * The filter may forbid the very call that hands its descriptor over, or ask the listener's owner about it, who does
+ * not have the descriptor yet.  So a messenger is sent for before the filter is loaded, which does not apply to it.
+ * Until it is done this process makes no call at all.
+ */
+static long load_with_listener(unsigned long flags, const struct sock_fprog *program, int connection)
+{
+    static char stack[16384] __attribute__((aligned(16)));
+
+    handover.listener = NOT_YET;
+    handover.connection = connection;
+    signal(SIGCHLD, SIG_IGN); /* nobody has to reap it */
+    if (clone(carry_listener, stack + sizeof stack, CLONE_VM | CLONE_FILES | SIGCHLD, NULL) < 0)
+        fail("clone", "a second process, which hands the seccomp listener over");
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
+    int error = errno;
+    handover.listener = listener < 0 ? NEVER : (int)listener;
+    while (!handover.done)
+        continue;
+    signal(SIGCHLD, SIG_DFL);
+    if (listener >= 0)
+        close((int)listener);
     close(connection);
+    if (listener >= 0 && handover.error != 0) {
+        errno = handover.error;
+        fail("sendmsg", "the seccomp listener");
+    }
+    errno = error;
+    return listener;
 }
 
 void do_LoadSeccomp(const struct argument *a)
@@ -130,13 +185,12 @@ void do_LoadSeccomp(const struct argument *a)
         .filter = (struct sock_filter *)(uintptr_t)a[0].text,
     };
     bool notify = (int64_t)a[2].number >= 0;
-    unsigned long flags = (unsigned long)a[1].number | (notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
+    unsigned long flags = (unsigned long)a[1].number;
 
-    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    long result = notify ? load_with_listener(flags | SECCOMP_FILTER_FLAG_NEW_LISTENER, &program, (int)a[2].number)
+                         : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (result < 0)
         fail("seccomp", "SECCOMP_SET_MODE_FILTER");
-    if (notify)
-        send_listener((int)result, (int)a[2].number);
 }
 
 void do_SetScheduler(const struct argument *a)

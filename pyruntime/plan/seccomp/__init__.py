@@ -66,7 +66,7 @@ _EPERM = 1
 _ENOSYS = 38
 _LARGEST_ERRNO = 4095  # MAX_ERRNO: the kernel cuts what is above
 _LARGEST_TRACE = 0xFFFF  # SECCOMP_RET_DATA, for the tracer
-_NEEDED_BEFORE_LISTENER = ("write", "sendmsg")
+_NEVER_ASKED_ABOUT = ("write",)  # by it the executor reports what goes wrong after the filter is loaded
 
 
 class FilterRule(Record):
@@ -162,8 +162,8 @@ def _check_notification(entry: SeccompSyscall, seccomp: Seccomp, where: str) -> 
         hint = "add listenerPath: the socket of the process that answers"
         raise SpecError("SCMP_ACT_NOTIFY needs listenerPath", where=f"{where}/action", hint=hint)
     for index, name in enumerate(entry.names):
-        if name in _NEEDED_BEFORE_LISTENER:
-            hint = "use another action for it: the listener is handed over by that very call"
+        if name in _NEVER_ASKED_ABOUT:
+            hint = "use another action for it: the runtime needs it before anybody could answer"
             what = f"SCMP_ACT_NOTIFY cannot be used for the {name} syscall"
             raise SpecError(what, where=f"{where}/names/{index}", hint=hint)
 
