@@ -1,4 +1,5 @@
-"""A place of their own for engines: namespaces for mounts, processes and network, and directories in memory.
+"""A place of their own for engines: namespaces for mounts, processes, network and, under cgroup v1, cgroups, and
+directories in memory.
 
 An engine may kill, mount and remove what it likes there, and all of it ends with the namespaces: on success, on
 failure, and when the tests themselves are killed.
@@ -30,6 +31,16 @@ while True:
         pass
 """
 CGROUPS = Path("/sys/fs/cgroup")
+# Lets each hierarchy begin at the cgroup named first; mounted over each other, two would be found.
+REMOUNT = """
+own=$1; shift; mkdir /run/hierarchy
+for place; do
+    mount --bind "$place$own" /run/hierarchy; umount "$place"
+    mount --bind /run/hierarchy "$place"; umount /run/hierarchy
+done
+rmdir /run/hierarchy"""
+# Joins the cgroups named first, up to "--", and becomes the command behind it.
+JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@"'
 PROGRAMS_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -51,10 +62,12 @@ class Sandbox:
         self.cgroup = f"/{self.directory.name}"
         self.environment = {"PATH": PROGRAMS_PATH, "HOME": str(self.directory), "LC_ALL": "C"}
         self.environment.update(environment or {})
-        options = ("--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
+        self.hierarchies = make_cgroups(self.cgroup)
+        self._namespaces = ["--mount", "--pid", "--net", *(["--cgroup"] if self.hierarchies else [])]
+        options = (*self._namespaces, "--fork", "--mount-proc", "--kill-child")
         self._complaints = (self.outputs / "sandbox").open("w+")
         self._keeper = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, "-c", REAPER],
+            self._joined("setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, "-c", REAPER),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -67,6 +80,7 @@ class Sandbox:
         self.first = int(first)
         for place in (self.directory, Path("/run")):
             self.check("mount", "-t", "tmpfs", "-o", "mode=755", "none", str(place))
+        self.check("sh", "-ec", REMOUNT, "sh", self.cgroup, *self.hierarchies)
         self.check("ip", "link", "set", "lo", "up")
 
     def __enter__(self) -> "Sandbox":
@@ -108,16 +122,13 @@ class Sandbox:
     def argv(self, *command: str) -> list[str]:
         """The command line that runs `command` in the namespaces."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        enter = [
-            "nsenter",
-            "--target",
-            str(self.first),
-            "--mount",
-            "--pid",
-            "--net",
-            f"--wdns={self.directory}",
-        ]
-        return [*enter, "env", "-i", *variables, *command]
+        enter = ["nsenter", "--target", str(self.first), *self._namespaces, f"--wdns={self.directory}"]
+        return self._joined(*enter, "env", "-i", *variables, *command)
+
+    def _joined(self, *command: str) -> list[str]:
+        """The command line that runs `command` in the sandbox's cgroups."""
+        places = [f"{mount_point}{self.cgroup}" for mount_point in self.hierarchies]
+        return ["sh", "-c", JOIN, "sh", *places, "--", *command]
 
     def call(self, *command: str, stdin: str = "", seconds: float = 60) -> Outcome:
         """Run a command to its end; its output goes to files, which what it starts may keep open."""
@@ -176,11 +187,32 @@ class Sandbox:
                 process.wait()
 
 
+def make_cgroups(path: str) -> list[str]:
+    """Make the cgroup `path` in every hierarchy; returns their mount points.
+
+    Only where v1 rules: under v2 a cgroup that holds processes gives no controllers to those below it.
+    """
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    hierarchies = [
+        place for _, place, kind, *_ in mounts if kind in ("cgroup", "cgroup2") and place != str(CGROUPS)
+    ]
+    for mount_point in hierarchies:
+        place = Path(f"{mount_point}{path}")
+        place.mkdir()
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if (place / name).exists():
+                (place / name).write_text(Path(mount_point, name).read_text())
+    return hierarchies
+
+
 def remove_cgroups(path: str) -> None:
-    """Remove the empty cgroups at `path` of every hierarchy; one that holds a process stays."""
+    """Remove the cgroups at `path` of every hierarchy as soon as they are empty; one that holds a process stays."""
+    deadline = time.monotonic() + 5
     for hierarchy in [CGROUPS, *CGROUPS.iterdir()]:
         top = hierarchy / path.lstrip("/")
-        if path.strip("/") and top.is_dir():
+        while path.strip("/") and top.is_dir() and time.monotonic() < deadline:
             for directory, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(directory)
+            if top.is_dir():  # what was killed leaves its cgroup a moment later
+                time.sleep(0.01)
