@@ -141,7 +141,8 @@ class Manager:
                 os.makedirs(directory)
                 self.units.setdefault(unit, []).append(directory)
                 for pid in properties["PIDs"][1]:
-                    Path(f"{directory}/cgroup.procs").write_text(str(pid))
+                    with suppress(ProcessLookupError):
+                        Path(f"{directory}/cgroup.procs").write_text(str(pid))
 
     def _stop(self, unit: str) -> None:
         for directory in self.units.pop(unit, []):

@@ -170,7 +170,8 @@ def _places(of_user: bool) -> list[tuple[str, bool]]:
             hint = f"such as {variable}=unix:path={_SYSTEM_SOCKET}"
             raise HostError(f"{variable} cannot be read: {named}", hint=hint) from None
     if not of_user:
-        return [(path, True) for path in (*found, _SYSTEM_SOCKET)] + [("/run/systemd/private", False)]
+        # Who names a bus means that one; else systemd itself answers root also where no daemon runs.
+        return [(path, True) for path in found] or [(_SYSTEM_SOCKET, True), ("/run/systemd/private", False)]
     folders = dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{host_user_id()}"))
     buses = [*found, *(f"{folder}/bus" for folder in folders if folder)]
     private = [(f"{folder}/systemd/private", False) for folder in folders if folder]

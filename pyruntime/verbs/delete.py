@@ -139,9 +139,12 @@ def _stop_unit(state: ContainerState) -> list[str]:
     """A unit goes with its last process unless that has failed; the cgroups are removed also without systemd."""
     from pyruntime.execute.cgroups import processes_in
 
-    if state.pid == 0 and processes_in(state.cgroup_directories):
-        # Of this name there may be a unit that a killed create has found, and not started.
-        return []
+    deadline = time.monotonic() + _STRAGGLERS_MS / 1000
+    while state.pid == 0 and processes_in(state.cgroup_directories):
+        # What a killed create has left ends by itself; else the unit is one that the create has found, and not started.
+        if time.monotonic() > deadline:
+            return []
+        time.sleep(0.002)
     try:
         from pyruntime.execute.systemd import stop_unit
 

@@ -229,7 +229,8 @@ def test_a_cgroup_driver_that_is_not_there_is_refused_and_not_replaced(
     runtime: Runtime, words: list[str]
 ) -> None:
     bundle = str(runtime.bundle("true"))
-    done = runtime.call(*words, "run", "--bundle", bundle, runtime.new_id(), check=False)
+    nowhere = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
+    done = runtime.call(*words, "run", "--bundle", bundle, runtime.new_id(), check=False, env=nowhere)
     assert done.returncode == 1
     assert (
         "systemd cgroup flag passed, but systemd support for managing cgroups is not available" in done.stderr
