@@ -16,15 +16,17 @@ PRIVATE_AGAIN = "1.8.1 makes every mount private at the end, unless rootfsPropag
 PROPAGATION_OF_CRUN = "shared rshared unbindable runbindable"
 LATER = "the property is newer than this version, which passes it over without a word"
 
+_NEW = "other batch nice-default idle reset-on-fork real-time deadline unknown* io-priority* memory-*"
+NEW_SCHEDULING = {f"scheduling/{pattern}": LATER for pattern in _NEW.split()}
+NEW_SCHEDULING |= {f"scheduling/exec-affinity{which}": LATER for which in ("", "-list", "-invalid")}
+TAKES_ANY = "it takes whatever is at the path for the device"
+
 KNOWN_FAULTS: dict[str, dict[str, str]] = {
     "runc": {
+        **NEW_SCHEDULING,
+        "devices/conflict*": TAKES_ANY,
         "process/rlimits-unique": "1.1.5 sets both entries, one after the other",
-        "scheduling/batch": LATER,
-        "scheduling/real-time": LATER,
-        "scheduling/io-priority": LATER,
-        "scheduling/exec-affinity": LATER,
-        "scheduling/memory-policy": LATER,
-        "scheduling/personality": LATER,
+        "scheduling/personality*": LATER,
         "mounts/specific-options": "1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode` says",
         "mounts/idmap*": LATER,
         "mounts/ridmap": LATER,
@@ -64,13 +66,11 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "runtime-tools/process_rlimits": "1.1.5 starts its Go runtime under the limits that the program asks for",
     },
     "crun": {
+        **NEW_SCHEDULING,
+        "devices/conflict*": TAKES_ANY,
+        "devices/unknown-type": "1.8.1 takes every other type for a character device",
         "process/cwd-absolute": "1.8.1 takes a relative cwd from the container's root",
         "process/rlimits-unique": "1.8.1 sets both entries, one after the other",
-        "scheduling/batch": LATER,
-        "scheduling/real-time": LATER,
-        "scheduling/io-priority": LATER,
-        "scheduling/exec-affinity": LATER,
-        "scheduling/memory-policy": LATER,
         "mounts/idmap-relative": "1.8.1 takes a relative source of an idmapped mount from no directory at all",
         "mounts/idmap-needs-mappings": "1.8.1 makes such a mount without mapping",
         **dict.fromkeys((f"mount-options/{name}" for name in TAKEN_BACK.split()), KEEPS),
@@ -108,16 +108,13 @@ NEWER = (
     "the specification added it after both versions were released; pyruntime shows that the check can pass"
 )
 ARGUED: dict[str, str] = {
+    **dict.fromkeys(NEW_SCHEDULING, NEWER),
+    "devices/conflict*": "config-linux.md says it in so many words: the runtime MUST generate an error",
     "process/rlimits-unique": "config.md says that a duplicated type must give an error, without exception",
     "hooks/poststart-failing": "runtime.md, step 9: start must fail and the container be stopped; a fault of both",
     "hooks/start-container-absolute": "config.md: `path` MUST be absolute, of every kind of hook",
     "hooks/poststop-absolute": "config.md: `path` MUST be absolute, of every kind of hook",
     "hooks/*-timeout-positive": "config.md: `timeout` MUST be greater than zero, of every kind of hook",
-    "scheduling/batch": NEWER,
-    "scheduling/real-time": NEWER,
-    "scheduling/io-priority": NEWER,
-    "scheduling/exec-affinity": NEWER,
-    "scheduling/memory-policy": NEWER,
     "mounts/idmap-relative": "runc 1.1.5 has no idmapped mounts, and crun 1.8.1 loses the directory of the bundle",
     "mounts/idmap-needs-mappings": "config.md says of `idmap` that an error MUST be returned; runc 1.1.5 ignores it",
     "mount-options/ratime": "the table of config.md has it; mount_setattr(2) says how both came to be refused",

@@ -3,6 +3,7 @@
 from conformance.requirement import Checked
 from conformance.requirements import (
     cgroups,
+    devices,
     filesystem,
     hooks,
     lifecycle,
@@ -23,6 +24,7 @@ SUBJECTS = (
     mounts.SUBJECT,
     mount_options.SUBJECT,
     filesystem.SUBJECT,
+    devices.SUBJECT,
     namespaces.SUBJECT,
     cgroups.SUBJECT,
     seccomp.SUBJECT,

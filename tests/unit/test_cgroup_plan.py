@@ -72,6 +72,17 @@ def test_limits_of_v1() -> None:
     assert writes(found)["/cg/my pids/own/box/pids.max"] == "1"
 
 
+def test_the_device_policy_of_v1_is_written_before_anybody_is_inside() -> None:
+    found = plan(
+        V1, resources={"devices": [{"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]}
+    )
+    values = [
+        step.value for step in found.make if isinstance(step, WriteCgroupFile) and "devices." in step.path
+    ]
+    assert values[:3] == ["a", "c 1:11 r", "c *:* m"]
+    assert not [path for path in writes(found) if "devices." in path]
+
+
 def test_limits_of_v2() -> None:
     resources = {
         "memory": {"limit": 100, "swap": 250},

@@ -26,8 +26,8 @@ _PATH = "/linux/cgroupsPath"
 class CgroupPlan(Record):
     """The cgroups of one container.
 
-    `directories`: one in each hierarchy, host paths.  `make` runs before the process starts, `limits` once it
-    is inside.  `join_files`: what the executor writes 0 into (v1).  `clone_directory`: the v2 cgroup to be cloned
+    `directories`: one in each hierarchy, host paths.  `make` runs before the process starts, and ends with the
+    device policy of v1; `limits` once it is inside.  `join_files`: what the executor writes 0 into (v1).  `clone_directory`: the v2 cgroup to be cloned
     into.  `device_program`: eBPF instructions of the v2 device policy.  `paths`: controller ("" for v2) to
     directory.  `optional`: without the right to make cgroups, and without limits, the container goes without.
     `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of the user's own systemd.
@@ -158,7 +158,8 @@ def _plan_resources(
     limits = plan_limits(resources, CgroupTarget(places.unified, places.directories))
     rules = () if rootless else device_rules(resources)
     if "devices" in places.directories and not rootless:
-        limits += plan_devices_v1(rules, places.directories["devices"])
+        # Before anybody is inside: between the first of these writes and the last even /dev/null is denied.
+        places.make += plan_devices_v1(rules, places.directories["devices"])
     return tuple(limits), device_program(rules) if places.unified else b""
 
 
