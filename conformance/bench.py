@@ -14,6 +14,7 @@ from typing import Self
 from conformance.bundle import Changes, JsonObject, changed, plain_config, write_bundle
 from conformance.container import Container
 from conformance.expect import BrokenError, expect
+from conformance.host import is_unified
 
 TIMEOUT = 20.0  # seconds for any one command; the slowest verb takes a tenth of one
 Command = subprocess.CompletedProcess[str]
@@ -119,9 +120,15 @@ class Bench:
 
     def cgroups_left(self) -> list[str]:
         """Directories of the host that belong to the cgroup of this bench."""
-        places = ["/sys/fs/cgroup", *glob.glob("/sys/fs/cgroup/*/")]
-        found = {os.path.realpath(f"{place}{self.cgroup}") for place in places}
-        return sorted(path for path in found if os.path.isdir(path))
+        found = [f"{place}{self.cgroup}" for place in self.hierarchies()]
+        return [path for path in found if os.path.isdir(path)]
+
+    def hierarchies(self) -> list[str]:
+        """Where cgroups can be made: one place of cgroup v2, or one for each hierarchy of v1."""
+        if is_unified():
+            return ["/sys/fs/cgroup"]
+        found = {os.path.realpath(path) for path in glob.glob("/sys/fs/cgroup/*/")}
+        return sorted(path for path in found if os.path.exists(f"{path}/cgroup.procs"))
 
     def nested_tree(self, *options: str) -> str:
         """A directory of the host with a tmpfs at `below` in it, mounted with `options`, until the bench is left."""
@@ -154,6 +161,11 @@ class Bench:
     def look(self, changes: Changes, *questions: str) -> JsonObject:
         """Run a container in the foreground, and return what its probe reports."""
         return self.container(changes, *questions).report()
+
+    def outcome(self, changes: Changes, *questions: str) -> Command:
+        """Run a container in the foreground, however that ends."""
+        container = self.container(changes, *questions)
+        return container.command("run", "--bundle", container.bundle, container.identifier)
 
     def refused(self, changes: Changes) -> str:
         """`create` must fail and leave no container; returns its error text."""

@@ -11,7 +11,7 @@ JsonObject = dict[str, Any]
 Changes = Mapping[str, Any]
 ABSENT = object()  # as the value of a change: the entry is removed
 
-DIRECTORIES = ("proc", "sys", "dev", "tmp", "data", "data/inside", "etc")
+DIRECTORIES = ("proc", "sys/fs/cgroup", "dev", "tmp", "data", "data/inside", "etc")
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
 
 

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import struct
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,7 +94,7 @@ class Listener:
 
 @contextlib.contextmanager
 def listening(bench: Bench) -> Iterator[Listener]:
-    listener = Listener(f"{bench.directory}/seccomp.sock")
+    listener = Listener(f"{bench.directory}/{uuid.uuid4().hex[:8]}.sock")
     try:
         yield listener
     finally:

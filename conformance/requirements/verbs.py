@@ -6,7 +6,7 @@ import re
 
 from conformance.bench import Bench
 from conformance.container import report_of
-from conformance.expect import expect, expect_equal, need
+from conformance.expect import expect, expect_equal
 from conformance.requirement import Subject
 
 SUBJECT = Subject("verbs")
@@ -112,21 +112,3 @@ def events_stats(bench: Bench) -> None:
     event = json.loads(result.stdout)
     expect_equal((event.get("type"), event.get("id")), ("stats", container.identifier), "type and id")
     expect_equal(event["data"]["pids"]["current"], 1, "number of processes")
-
-
-@SUBJECT.must("features", "features.md", "`features` prints the structure with its required fields.")
-def features(bench: Bench) -> None:
-    result = bench.command("features")
-    expect_equal(result.returncode, 0, f"exit status ({result.stderr.strip()[-200:]})")
-    found = json.loads(result.stdout)
-    expect({"ociVersionMin", "ociVersionMax"} <= set(found), f"fields: {sorted(found)}")
-
-
-@SUBJECT.must("features-hold", "features.md", "Namespaces that `features` names can be made.")
-def features_hold(bench: Bench) -> None:
-    result = bench.command("features")
-    need(result.returncode == 0, "the runtime has no features to compare")
-    names = json.loads(result.stdout).get("linux", {}).get("namespaces") or []
-    skipped = {"user"}  # takes mappings; it has a requirement of its own
-    listed = [{"type": name} for name in names if name not in skipped]
-    bench.look({"/linux/namespaces": listed})

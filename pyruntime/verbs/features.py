@@ -18,6 +18,8 @@ _ARCHITECTURES = (
     "AARCH64 ARM MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 "
     "PPC PPC64 PPC64LE RISCV64 S390 S390X X32 X86 X86_64"
 )
+_MEMORY_MODES = "BIND DEFAULT INTERLEAVE LOCAL PREFERRED PREFERRED_MANY WEIGHTED_INTERLEAVE"
+_MEMORY_FLAGS = "NUMA_BALANCING RELATIVE_NODES STATIC_NODES"
 _FLAGS = "LOG SPEC_ALLOW TSYNC WAIT_KILLABLE_RECV"
 
 
@@ -60,6 +62,10 @@ def _linux() -> dict[str, object]:
         "apparmor": {"enabled": True},
         "selinux": {"enabled": True},
         "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+        "memoryPolicy": {
+            "modes": [f"MPOL_{name}" for name in _MEMORY_MODES.split()],
+            "flags": [f"MPOL_F_{name}" for name in _MEMORY_FLAGS.split()],
+        },
         "mountExtensions": {"idmap": {"enabled": True}},
         "netDevices": {"enabled": True},
     }

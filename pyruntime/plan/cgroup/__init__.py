@@ -26,12 +26,13 @@ _PATH = "/linux/cgroupsPath"
 class CgroupPlan(Record):
     """The cgroups of one container.
 
-    `directories`: one in each hierarchy, host paths.  `make` runs before the process starts, and ends with the
-    device policy of v1; `limits` once it is inside.  `join_files`: what the executor writes 0 into (v1).  `clone_directory`: the v2 cgroup to be cloned
-    into.  `device_program`: eBPF instructions of the v2 device policy.  `paths`: controller ("" for v2) to
-    directory.  `optional`: without the right to make cgroups, and without limits, the container goes without.
-    `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of the user's own systemd.
-    `attach`: where below the unit's cgroup systemd is to move the executor first, "" if that goes by itself.
+    `directories`: one in each hierarchy, host paths. `make` runs before the process starts, and ends with the
+    device policy of v1; `limits` once it is inside. `join_files`: what the executor writes 0 into (v1).
+    `clone_directory`: the v2 cgroup to be cloned into. `device_program`: eBPF instructions of the v2 device policy.
+    `paths`: controller ("" for v2) to directory. `optional`: without the right to make cgroups, and without limits,
+    the container goes without. `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of
+    the user's own systemd. `attach`: where below the unit's cgroup systemd is to move the executor first, "" if
+    that goes by itself.
     """
 
     directories: tuple[str, ...] = ()
