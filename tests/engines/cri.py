@@ -54,13 +54,12 @@ def write_config(sandbox: Sandbox, runtimes: tuple[str, ...]) -> str:
 class Cri(Engine):
     """The CRI, with one handler chosen for all pods; names of pods need be unique in it alone."""
 
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+    def __init__(self, sandbox: Sandbox, runtime: str, address: str = "containerd.sock") -> None:
         super().__init__(sandbox, runtime)
-        self.command = ["ctr", "--address", f"{sandbox.directory}/containerd.sock", "--namespace", "k8s.io"]
         self._rpc = importlib.import_module("grpc")
         self._json = importlib.import_module("google.protobuf.json_format")
         self._messages, services = self._rpc.protos_and_services("tests/engines/cri.proto")
-        self._channel = self._rpc.insecure_channel(f"unix://{sandbox.seen('containerd.sock')}")
+        self._channel = self._rpc.insecure_channel(f"unix://{sandbox.seen(address)}")
         self._pods: dict[str, dict[str, Any]] = {}
         self._service = services.RuntimeServiceStub(self._channel)
 

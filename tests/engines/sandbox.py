@@ -100,15 +100,15 @@ class Sandbox:
         remove_cgroups(self.cgroup)
 
     def seen(self, path: str) -> Path:
-        """A file of the sandbox as the test sees it; `path` is relative to `directory`."""
-        return Path(f"/proc/{self.first}/root{self.directory}/{path}")
+        """A file of the sandbox as the test sees it; `path` is relative to `directory`, or absolute."""
+        return Path(f"/proc/{self.first}/root{self.directory / path}")
 
     def write(self, path: str, text: str) -> str:
-        """Make a file below `directory`; returns its absolute path as seen inside."""
+        """Make a file, below `directory` unless `path` is absolute; returns its absolute path as seen inside."""
         place = self.seen(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
-        return f"{self.directory}/{path}"
+        return str(self.directory / path)
 
     def overlay(self, path: str) -> None:
         """Let the sandbox see and change the host's directory `path` without changing it."""
