@@ -58,8 +58,17 @@ def keep_a_state() -> None:
 def read_command_lines(verbs: "tuple[str, ...]") -> None:
     """Parse a command line of each of these verbs."""
     for verb in verbs:
-        module, _, most = VERBS[verb]
-        words = ["--root", "/warm", "--log", "/warm/log", "--log-format", "json", verb, "warm"]
+        module, least, most = VERBS[verb]
+        words = [
+            "--root",
+            "/warm",
+            "--log",
+            "/warm/log",
+            "--log-format",
+            "json",
+            verb,
+            *["warm"] * (least or 1),
+        ]
         arguments = parse(words, GLOBAL_OPTIONS, stop_at_positional=True)
         parse_globals(arguments, {})
         if most != 0:

@@ -9,6 +9,7 @@ from pyruntime.execute.criu.messages import RESTORE
 from pyruntime.execute.criu.paths import path_in_root
 from pyruntime.execute.criu.service import Service, find_criu, inner, number, socket_for_criu
 from pyruntime.execute.session import FAILED, FIFO_FD, Session, descriptor_base
+from pyruntime.execute.steps import run_to_end
 from pyruntime.plan.criu import (
     CriuOptions,
     Saved,
@@ -101,25 +102,6 @@ def restore(
         for descriptor in opened:
             os.close(descriptor)
         os.rmdir(root)
-
-
-def run_to_end(operations: tuple[Operation, ...], descriptors: dict[int, int] | None = None) -> None:
-    """Carry out a plan that ends by itself.
-
-    Raises:
-        StepError: a step failed.
-    """
-    session = Session(operations, first_private=3, descriptors=descriptors or {})
-    try:
-        while (report := session.next_report()) is not None:
-            if report.kind == FAILED:
-                raise session.failure(report)
-    except BaseException:
-        session.kill()
-        raise
-    session.reap_helpers()
-    session.wait_ended()
-    session.close()
 
 
 class _Restoring:

@@ -22,6 +22,11 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_fsopen
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
 #define TREE_CLONE 1
 #define TREE_CLOEXEC 02000000
 #define TREE_RECURSIVE 0x8000
@@ -371,6 +376,53 @@ void do_SetPropagation(const struct argument *a)
     if (set_attributes(fd, a[1].number & MS_REC ? TREE_RECURSIVE : 0, 0, 0, a[1].number & ~(uint64_t)MS_REC, -1) < 0)
         fail("mount_setattr", a[0].text);
     close(fd);
+}
+
+/* Options of a filesystem as mount(2) takes them: key or key=value, separated by commas. */
+static int configure(int filesystem, const char *options)
+{
+    char option[1024];
+
+    while (*options != '\0') {
+        size_t size = strcspn(options, ",");
+        if (size >= sizeof option) {
+            errno = E2BIG;
+            return -1;
+        }
+        memcpy(option, options, size);
+        option[size] = '\0';
+        options += size + (options[size] == ',');
+        char *value = strchr(option, '=');
+        if (value != NULL)
+            *value++ = '\0';
+        if (size > 0 && syscall(SYS_fsconfig, filesystem, value != NULL ? 1 : 0, option, value, 0) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void do_AddFilesystem(const struct argument *a)
+{
+    const char *type = a[0].text, *path = a[2].text;
+    unsigned long flags = (unsigned long)a[3].number;
+
+    check_below_proc(path, type);
+    int filesystem = (int)syscall(SYS_fsopen, type, 1);
+    if (filesystem < 0)
+        fail("fsopen", type);
+    if (syscall(SYS_fsconfig, filesystem, 1, "source", a[1].text, 0) < 0 || configure(filesystem, a[4].text) < 0)
+        fail("fsconfig", path);
+    if (syscall(SYS_fsconfig, filesystem, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0) < 0)
+        fail("fsconfig", path);
+    int mounted = (int)syscall(SYS_fsmount, filesystem, 1, 0);
+    if (mounted < 0 || change_flags(mounted, flags) < 0)
+        fail("fsmount", path);
+    int target = make_target(path, true);
+    if (attach_mount(mounted, target) < 0)
+        fail("move_mount", path);
+    close(target);
+    close(mounted);
+    close(filesystem);
 }
 
 /* By name in its directory: the procfs that is seen in the container's mounts may be anything. */

@@ -74,8 +74,9 @@
     X(70, KeepDescriptor, "i")                                                                               \
     X(71, BindHost, "ss")                                                                                    \
     X(72, EnterRoot, "")                                                                                     \
-    X(73, Unmount, "s")
+    X(73, Unmount, "s")                                                                                      \
+    X(74, AddFilesystem, "sssis")
 
-#define LARGEST_OPERATION 73
+#define LARGEST_OPERATION 74
 
 #endif

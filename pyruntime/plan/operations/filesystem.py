@@ -282,3 +282,20 @@ class ChangeRoot(Operation):
 
     def describe(self) -> str:
         return "chroot into the root filesystem"
+
+
+class AddFilesystem(Operation):
+    """Mount a new filesystem on `path`, which is made if it is missing, by descriptors alone (fsopen(2)).
+
+    For containers that run already: `Mount` needs a procfs that can be trusted.
+    """
+
+    code = 74
+    type: str
+    source: str
+    path: str
+    flags: int
+    data: str
+
+    def describe(self) -> str:
+        return f"mount {self.type} on {self.path}{mount_flag_names(self.flags)}"
