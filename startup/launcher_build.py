@@ -6,9 +6,6 @@ the caller takes the next tier.
 
 import _imp
 import ast
-import bisect
-import contextlib
-import ctypes
 import marshal
 import os
 import random
@@ -17,9 +14,20 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from build_steps import (
+    TIME_LIMIT,
+    UnavailableError,
+    fixed_addresses,
+    provided,
+    run,
+    symbol_addresses,
+    symbol_at,
+    writable_sections,
+)
+from heap_layout import Layout, plan_layout
 
 HERE = Path(__file__).resolve().parent
 SOURCES = (
@@ -45,9 +53,6 @@ FLAGS = (
     "-Wno-cast-function-type", "-Wno-missing-field-initializers",
 )  # fmt: skip
 REDIRECTED = ("malloc", "free", "calloc", "realloc", "mmap", "mmap64", "munmap")
-# Sections that are libc's business, or that nothing writes to after the start.
-NOT_SAVED = (".tbss", ".tdata", ".init_array", ".fini_array", ".ctors", ".dtors", ".probes", ".eh_frame")
-TIME_LIMIT = 120
 # Two environments in which the saved heaps must be the same.  Of the same length, because the stack begins
 # below the environment, and stale pointers into it are all over the heap.
 SURROUNDINGS = (
@@ -58,10 +63,6 @@ PAGE = 4096
 # As in written_pages.c.
 STAGES = 2
 RANGES = 2048
-
-
-class UnavailableError(Exception):
-    """A tier cannot be built here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -83,38 +84,6 @@ class Interpreter:
             static_library=folder / f"libpython{version}.a",
             shared_library=Path(sysconfig.get_config_var("LIBDIR") or "") / f"libpython{version}.so.1.0",
         )
-
-
-def run(*command: str | Path, where: Path | None = None) -> str:
-    """Run a step of the build; returns its output.
-
-    Raises:
-        UnavailableError: the program is missing or fails.
-    """
-    words = [str(word) for word in command]
-    try:
-        result = subprocess.run(
-            words,
-            cwd=where,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIME_LIMIT,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise UnavailableError(f"{words[0]} is missing") from None
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"{words[0]} takes longer than {TIME_LIMIT} s") from None
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines()
-        reason = next(
-            (line for line in lines if "error" in line.lower()), lines[-1] if lines else "no output"
-        )
-        if os.environ.get("PYRUNTIME_START_VERBOSE"):
-            sys.stderr.write(" ".join(words) + "\n" + "\n".join(lines) + "\n")
-        raise UnavailableError(f"{Path(words[0]).name} fails with {result.returncode}: {reason}")
-    return result.stdout
 
 
 # The frozen modules
@@ -264,6 +233,7 @@ class Build:
             "launcher_names": names,
             "launcher_entry": HERE / "launcher" / "entry.py",
             "launcher_warm_up": HERE / "saved_heap" / "warm_up.py",
+            "launcher_rehearsal": HERE / "saved_heap" / "rehearsal.py",
         }
         write_frozen(modules, executor, work)
 
@@ -288,12 +258,6 @@ class Build:
         return [*objects, self.work / "frozen_data.o"]
 
 
-def provided(library: Path) -> set[str]:
-    """The C modules that a static libpython has."""
-    symbols = run("nm", "--defined-only", library).split()
-    return {symbol.removeprefix("PyInit_") for symbol in symbols if symbol.startswith("PyInit_")}
-
-
 def libraries(name: str) -> list[str]:
     """Linker arguments of a configuration variable, less search paths and what the interpreter itself is."""
     words = (sysconfig.get_config_var(name) or "").split()
@@ -315,8 +279,11 @@ def saved_heap(interpreter: Interpreter, packages: Path, executor: Path, target:
         build = SavedHeap(interpreter, packages, executor, Path(folder))
         build.link_interpreter()
         used = build.link(24 << 20).save(Path(folder) / "first")
-        # The second time with just the room that it takes.
+        # From now on with just the room that it takes; the last time with what is written to side by side.
         size = (used + HEAP_SLACK + 0xFFFF) & ~0xFFFF
+        for times in ("scattered", "placed"):
+            build.link(size).save(Path(folder) / times)
+            build.place(Path(folder) / times)
         build.link(size).save(Path(folder) / "saved")
         build.check_that_nothing_was_read(Path(folder) / "saved")
         build.finish(Path(folder) / "saved", target)
@@ -330,6 +297,7 @@ class SavedHeap(Build):
         self.sections: list[str] = []
         self.seed = random.SystemRandom().randrange(1, 1 << 32)
         self._names: dict[str, str] = {}
+        self._layout = Layout()
 
     def link_interpreter(self) -> None:
         """One object of launcher and interpreter: its writable sections renamed, its memory redirected."""
@@ -339,7 +307,7 @@ class SavedHeap(Build):
         self._join(self.compile(1, replaced))
         names = writable_sections(self.work / "joined.o")
         self._names = {name: "saved" + "".join(filter(str.isalnum, name)).lower() for name in names}
-        self.sections = [*self._names.values(), "savedheap", "savedstate"]
+        self.sections = [*self._names.values(), "savedplaced", "savedheap", "savedstate"]
         sections = " ".join(f"SECTION({name})" for name in self.sections)
         self._join(self.compile(1, replaced, "-DSAVED_HEAP", f"-DSECTIONS={sections}"))
         attributes = "alloc,load,contents,data"
@@ -358,10 +326,14 @@ class SavedHeap(Build):
     def link(self, heap_size: int) -> "SavedHeap":
         """The static executable, with a heap of this many bytes."""
         objects = []
-        for name in ("allocator", "written_pages"):
+        defines = [f"-DHEAP_SIZE={heap_size}UL"]
+        if self._layout.regions:
+            sizes = self._layout.sizes()
+            defines += [f"-DPLACES={','.join(map(str, sizes))}", f"-DPLACED={sum(sizes)}"]
+        for name in ("allocator", "placement", "tracing", "written_pages"):
             objects.append(self.work / f"{name}.o")
             run(
-                self.compiler, *FLAGS, f"-DHEAP_SIZE={heap_size}UL", "-isystem", self.interpreter.include,
+                self.compiler, *FLAGS, *defines, "-isystem", self.interpreter.include,
                 "-I", HERE / "launcher", "-c", HERE / "saved_heap" / f"{name}.c", "-o", objects[-1],
             )  # fmt: skip
         run(
@@ -374,9 +346,14 @@ class SavedHeap(Build):
     def save(self, into: Path, environment: dict[str, str] = SURROUNDINGS[0]) -> int:
         """Run it to save its heap; returns how many bytes of the heap are used."""
         into.mkdir()
+        layout = self.work / "layout"
+        arguments = [str(into), str(self.seed)]
+        if self._layout.regions:
+            layout.write_bytes(self._layout.encode())
+            arguments.append(str(layout))
         with fixed_addresses():
             result = subprocess.run(
-                [self.work / "launcher", str(into), str(self.seed)],
+                [self.work / "launcher", *arguments],
                 env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             )  # fmt: skip
         if result.returncode:
@@ -402,12 +379,26 @@ class SavedHeap(Build):
                 f"the saved heap depends on its surroundings: {', '.join(sorted(differing))}"
             )
 
-    def finish(self, saved: Path, target: Path) -> None:
-        """Put the saved sections into the executable."""
+    def place(self, saved: Path) -> None:
+        """Find what is written to, for the next heap to have it side by side."""
+        rehearsing = self._with_sections(saved)
+        traces = [run(rehearsing, str(stage), "trace", where=self.work) for stage in range(STAGES)]
+        written = [[int(line) for line in trace.split()] for trace in traces]
+        if any(written):
+            self._layout = plan_layout((saved / "owners").read_bytes(), written, self._layout)
+
+    def _with_sections(self, saved: Path) -> Path:
+        """The executable with the saved sections in it."""
         updates = [f"--update-section={name}={saved / name}" for name in self.sections]
         rehearsing = self.work / "rehearsing"
         run("objcopy", *updates, self.work / "launcher", rehearsing)
-        run(rehearsing, "spec", "--bundle", self.work)
+        if not (self.work / "config.json").exists():
+            run(rehearsing, "spec", "--bundle", self.work)
+        return rehearsing
+
+    def finish(self, saved: Path, target: Path) -> None:
+        """Put the saved sections into the executable, and the list of pages that are written to."""
+        rehearsing = self._with_sections(saved)
         stages: list[list[int]] = []
         for stage in range(STAGES):
             pages = [int(line) for line in run(rehearsing, str(stage), where=self.work).split()]
@@ -429,44 +420,6 @@ def range_list(pages: list[int]) -> bytes:
             bounds.append([page, page + PAGE])
     data = b"".join(bound.to_bytes(8, sys.byteorder) for pair in bounds[:RANGES] for bound in pair)
     return data.ljust(RANGES * 16, b"\0")
-
-
-def symbol_addresses(path: Path) -> list[tuple[int, str]]:
-    """The symbols of a program by address."""
-    lines = [line.split() for line in run("nm", "--numeric-sort", "--defined-only", path).splitlines()]
-    return [(int(words[0], 16), words[2]) for words in lines]
-
-
-def symbol_at(symbols: list[tuple[int, str]], address: int) -> str:
-    """The name of the variable at an address."""
-    return symbols[bisect.bisect_right(symbols, (address, "\x7f")) - 1][1]
-
-
-def writable_sections(path: Path) -> list[str]:
-    """The sections of an object file that hold its variables."""
-    found = []
-    lines = run("objdump", "--section-headers", "--wide", path).splitlines()
-    for line in lines:
-        words = line.split()
-        if len(words) < 7 or not words[0].isdigit():
-            continue
-        flags = " ".join(words[6:])
-        if "ALLOC" in flags and "READONLY" not in flags and not words[1].startswith(NOT_SAVED):
-            found.append(words[1])
-    return found
-
-
-@contextlib.contextmanager
-def fixed_addresses() -> Iterator[None]:
-    """Programs started meanwhile get the same stack and heap addresses each time (personality(2))."""
-    no_randomization = 0x0040000
-    library = ctypes.CDLL(None)
-    before = library.personality(0xFFFFFFFF)
-    library.personality(before | no_randomization)
-    try:
-        yield
-    finally:
-        library.personality(before)
 
 
 # Tier 2

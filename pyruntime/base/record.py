@@ -26,6 +26,8 @@ else:
 _fields_by_class: "dict[type[Record], dict[str, object]]" = {}
 # The names of all fields, and of those without a default.
 _names_by_class: "dict[type[Record], tuple[frozenset[str], frozenset[str]]]" = {}
+# Past the refusal of Record.  The dictionary becomes the record's own: a copy would cost as much as all the rest.
+_set_attribute = object.__setattr__
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, eq_default=True)
@@ -38,7 +40,7 @@ class Record:
         declared, required = _names_by_class.get(type(self)) or _learn_names(type(self))
         if not (given <= declared and required <= given):
             _refuse(type(self), values)
-        self.__dict__.update(values)
+        _set_attribute(self, "__dict__", values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be set")
@@ -62,9 +64,9 @@ class Record:
 
     @classmethod
     def trusted(cls, values: dict[str, object]) -> "Self":
-        """Make a record from values that the decoder has already checked; nothing is checked again."""
+        """Make a record of values that the decoder has already checked, and keep the dictionary as its own."""
         record = cls.__new__(cls)
-        record.__dict__.update(values)
+        _set_attribute(record, "__dict__", values)
         return record
 
 

@@ -107,6 +107,7 @@ def prepare() -> None:
                 raise
             sys.modules.pop(name, None)
     __import__("launcher_warm_up").warm_up()
+    __import__("launcher_rehearsal")
     FullInterpreter.restarts = True
     session = sys.modules["pyruntime.execute.session"]
     session.__dict__["EXECUTOR_IMAGE"] = pyruntime_launcher.executor()
@@ -118,20 +119,6 @@ def prepare() -> None:
         setattr(sys, f"__{name}__", None)
     gc.collect()
     gc.freeze()
-
-
-def rehearse(stage: int) -> None:
-    """Do what every command does (stage 0), and what those that make a plan do (stage 1).
-
-    For real as far as it changes nothing: there is no container, and no container may have such an id.
-    """
-    words = ["create", "not/an/id"] if stage else ["state", "missing"]
-    warm_up = sys.modules["launcher_warm_up"]
-    begin(["pyruntime", "--root", "/nonexistent", *words])
-    sys.modules["pyruntime.cli.main"].main()
-    warm_up.keep_a_state()
-    if stage:
-        warm_up.plan_a_container()
 
 
 def begin(words: "list[str]") -> None:

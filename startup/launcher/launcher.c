@@ -49,6 +49,10 @@ static void know_no_paths(PyConfig *config)
     config->pathconfig_warnings = 0;
 }
 
+#ifdef SAVED_HEAP
+static const char *layout; /* a file: which allocation is placed where */
+#endif
+
 static void initialize(unsigned long seed)
 {
     PyPreConfig before;
@@ -57,6 +61,9 @@ static void initialize(unsigned long seed)
     before.configure_locale = 0;
     before.coerce_c_locale = 0;
     check(Py_PreInitialize(&before));
+#ifdef SAVED_HEAP
+    begin_placement(layout);
+#endif
 
     PyImport_FrozenModules = launcher_frozen;
     launcher_add_modules();
@@ -159,7 +166,7 @@ extern PyStatus _PyEval_ReInitThreads(PyThreadState *);
 extern char _PyRuntime[];
 #endif
 
-static void save_section(const char *name, const char *from, const char *to)
+void save_section(const char *name, const char *from, const char *to)
 {
     int file = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     while (file >= 0 && from < to) {
@@ -174,35 +181,6 @@ static void save_section(const char *name, const char *from, const char *to)
     }
 }
 
-/* The interpreter takes memory for small objects from pools of this size, each for objects of one size. */
-#define POOL ((uintptr_t)1 << 14)
-#define LARGEST_SMALL 512
-
-/* Whether nothing was ever in a block's pool before the block: then its second half is all zero. */
-static int pool_is_fresh(const char *block)
-{
-    const uint64_t *pool = (const uint64_t *)((uintptr_t)block & ~(POOL - 1));
-    for (size_t word = POOL / 16; word < POOL / 8; word++)
-        if (pool[word] != 0)
-            return 0;
-    return 1;
-}
-
-/*
- * Take every gap that freed objects have left all over the heap, so that what a command allocates lies
- * together: each page of the heap that is written to for the first time costs as much as 50 lines of Python.
- */
-static void fill_gaps(void)
-{
-    for (size_t size = 16; size <= LARGEST_SMALL; size += 16) {
-        char *block;
-        while ((block = PyObject_Malloc(size)) != NULL && !pool_is_fresh(block))
-            memset(block, 0, size);
-        PyObject_Free(block);
-    }
-    heap_forget_unused();
-}
-
 static _Noreturn void save_heap(const char *directory)
 {
     PyObject *module = PyImport_ImportModule("launcher_entry");
@@ -212,7 +190,8 @@ static _Noreturn void save_heap(const char *directory)
     Py_DECREF(result);
     Py_DECREF(module);
     PyDict_Clear(environment);
-    fill_gaps();
+    end_placement("owners");
+    heap_forget_unused();
 #if PY_VERSION_HEX >= 0x030c0000
     saved_thread_state = _Py_tss_tstate;
 #endif
@@ -246,16 +225,28 @@ static void adopt_thread(void)
 #endif
 }
 
-/* Before the build knows which pages a command writes to: do what every command of a stage does, and list them. */
-static _Noreturn void rehearse(int stage)
+/*
+ * Before the build knows what a command writes to: do what every command of a stage does, and list the pages, or
+ * the places in the heap, that were written to.
+ */
+static _Noreturn void rehearse(int stage, int trace)
 {
+    /* With streams, so that what goes wrong can be said. */
     PyObject *module = PyImport_ImportModule("launcher_entry");
-    PyObject *result = module ? PyObject_CallMethod(module, "rehearse", "i", stage) : NULL;
+    PyObject *begun = module ? PyObject_CallMethod(module, "begin", "[]") : NULL;
+    module = begun ? PyImport_ImportModule("launcher_rehearsal") : NULL;
+    if (trace)
+        begin_tracing();
+    PyObject *result = module ? PyObject_CallMethod(module, "rehearse", "ii", stage, trace) : NULL;
     if (result == NULL)
         give_up();
+    if (trace) {
+        end_tracing();
+    } else {
 #define SECTION(name) list_written_pages(__start_##name, __stop_##name);
-    SECTIONS
+        SECTIONS
 #undef SECTION
+    }
     fflush(stdout);
     _exit(0);
 }
@@ -263,21 +254,22 @@ static _Noreturn void rehearse(int stage)
 int main(int count, char **words)
 {
     if (saved) {
-        int rehearsal = written_pages_unknown() && count == 2;
+        int rehearsal = written_pages_unknown() && (count == 2 || count == 3);
         populate_written_pages(0);
         adopt_thread();
         read_environment();
         if (rehearsal)
-            rehearse(atoi(words[1]));
+            rehearse(atoi(words[1]), count == 3);
         run(count, words);
     }
-    if (count == 3) {
+    if (count == 3 || count == 4) {
+        layout = words[3];
         clearenv();
         initialize(strtoul(words[2], NULL, 10));
         find_entry();
         save_heap(words[1]);
     }
-    fprintf(stderr, "usage: launcher DIRECTORY HASH_SEED (or a program whose heap was saved)\n");
+    fprintf(stderr, "usage: launcher DIRECTORY HASH_SEED [LAYOUT] (or a program whose heap was saved)\n");
     return 1;
 }
 

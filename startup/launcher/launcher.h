@@ -19,9 +19,26 @@ PyObject *launcher_PyInit_fcntl(void);
 PyObject *launcher_PyInit_select(void);
 PyObject *launcher_PyInit_resource(void);
 
-/* allocator.c: how many bytes of the saved heap are in use; give no freed block out again */
+/* launcher.c: write memory to a file, or end */
+void save_section(const char *name, const char *from, const char *to);
+
+/* allocator.c: how many bytes of the saved heap are in use; give no freed block out again; where it lies */
 size_t heap_used(void);
 void heap_forget_unused(void);
+char *heap_start(void);
+size_t heap_size(void);
+void *heap_place(size_t size, int region);
+size_t heap_placed_size(const void *block);
+void *heap_malloc(size_t size);
+void *heap_calloc(size_t count, size_t size);
+
+/* placement.c: `path` says what goes where, or is NULL; whose memory is whose is written to a file */
+void begin_placement(const char *path);
+void end_placement(const char *path);
+
+/* tracing.c */
+void begin_tracing(void);
+void end_tracing(void);
 
 /* written_pages.c */
 int written_pages_unknown(void);

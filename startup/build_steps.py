@@ -1,0 +1,94 @@
+"""The steps of a build that other programs do, and what those say of libraries and executables."""
+
+import bisect
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+TIME_LIMIT = 120
+# Sections that are libc's business, or that nothing writes to after the start.
+NOT_SAVED = (".tbss", ".tdata", ".init_array", ".fini_array", ".ctors", ".dtors", ".probes", ".eh_frame")
+
+
+class UnavailableError(Exception):
+    """A tier cannot be built here; the text says why."""
+
+
+def run(*command: str | Path, where: Path | None = None) -> str:
+    """Run a step of the build; returns its output.
+
+    Raises:
+        UnavailableError: the program is missing or fails.
+    """
+    words = [str(word) for word in command]
+    try:
+        result = subprocess.run(
+            words,
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIME_LIMIT,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        raise UnavailableError(f"{words[0]} is missing") from None
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{words[0]} takes longer than {TIME_LIMIT} s") from None
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        reason = next(
+            (line for line in lines if "error" in line.lower()), lines[-1] if lines else "no output"
+        )
+        if os.environ.get("PYRUNTIME_START_VERBOSE"):
+            sys.stderr.write(" ".join(words) + "\n" + "\n".join(lines) + "\n")
+        raise UnavailableError(f"{Path(words[0]).name} fails with {result.returncode}: {reason}")
+    return result.stdout
+
+
+def provided(library: Path) -> set[str]:
+    """The C modules that a static libpython has."""
+    symbols = run("nm", "--defined-only", library).split()
+    return {symbol.removeprefix("PyInit_") for symbol in symbols if symbol.startswith("PyInit_")}
+
+
+def symbol_addresses(path: Path) -> list[tuple[int, str]]:
+    """The symbols of a program by address."""
+    lines = [line.split() for line in run("nm", "--numeric-sort", "--defined-only", path).splitlines()]
+    return [(int(words[0], 16), words[2]) for words in lines]
+
+
+def symbol_at(symbols: list[tuple[int, str]], address: int) -> str:
+    """The name of the variable at an address."""
+    return symbols[bisect.bisect_right(symbols, (address, "\x7f")) - 1][1]
+
+
+def writable_sections(path: Path) -> list[str]:
+    """The sections of an object file that hold its variables."""
+    found = []
+    lines = run("objdump", "--section-headers", "--wide", path).splitlines()
+    for line in lines:
+        words = line.split()
+        if len(words) < 7 or not words[0].isdigit():
+            continue
+        flags = " ".join(words[6:])
+        if "ALLOC" in flags and "READONLY" not in flags and not words[1].startswith(NOT_SAVED):
+            found.append(words[1])
+    return found
+
+
+@contextlib.contextmanager
+def fixed_addresses() -> Iterator[None]:
+    """Programs started meanwhile get the same stack and heap addresses each time (personality(2))."""
+    no_randomization = 0x0040000
+    library = ctypes.CDLL(None)
+    before = library.personality(0xFFFFFFFF)
+    library.personality(before | no_randomization)
+    try:
+        yield
+    finally:
+        library.personality(before)
