@@ -56,7 +56,7 @@ def compile_program(request: FilterRequest) -> bytes:
             # Older versions of the library do not know it; the filter is then only slower.
             library.seccomp_attr_set(context, _CTL_OPTIMIZE, _BINARY_TREE)
         for rule in request.rules:
-            _add_rule(library, context, rule)
+            _add_rule(library, context, rule, strict=request.strict)
         program = _export(library, context)
     finally:
         library.seccomp_release(context)
@@ -87,12 +87,15 @@ def _add_architecture(library: ctypes.CDLL, context: ctypes.c_void_p, name: str)
         _check(result, f"architecture {name}")
 
 
-def _add_rule(library: ctypes.CDLL, context: ctypes.c_void_p, rule: FilterRule) -> None:
+def _add_rule(library: ctypes.CDLL, context: ctypes.c_void_p, rule: FilterRule, *, strict: bool) -> None:
     comparisons = (_Comparison * max(1, len(rule.comparisons)))(
         *(_Comparison(*comparison) for comparison in rule.comparisons)
     )
     for name in rule.names:
         number = library.seccomp_syscall_resolve_name(name.encode())
+        if number == _UNKNOWN_SYSCALL and strict:
+            hint = "remove it, or the annotation run.oci.seccomp_fail_unknown_syscall"
+            raise HostError(f"unknown system call {name!r}", where="/linux/seccomp/syscalls", hint=hint)
         if number == _UNKNOWN_SYSCALL:
             continue  # profiles list system calls of other kernels
         count = ctypes.c_uint(len(rule.comparisons))

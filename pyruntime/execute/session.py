@@ -35,7 +35,8 @@ _F_ADD_SEALS = 1033
 _ALL_SEALS = 0xF  # SEAL, SHRINK, GROW, WRITE
 
 # Offsets from the first descriptor number used in the executor's process.
-PLAN_FD, REPORT_FD, ORDER_FD, FIFO_FD, FAILURE_FD, CONSOLE_FD, LISTENER_FD, INIT_FD = range(8)
+PLAN_FD, REPORT_FD, ORDER_FD, FIFO_FD, FAILURE_FD = range(5)
+CONSOLE_FD, LISTENER_FD, INIT_FD, HOOK_OUT_FD, HOOK_ERR_FD = range(5, 10)
 _LOWEST_BASE = 32
 
 

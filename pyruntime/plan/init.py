@@ -79,7 +79,7 @@ def plan_init(
         *devices,
         Tell(rendezvous=HOOKS_WANTED),
         Await(rendezvous=HOOKS_DONE),
-        *plan_container_hooks(view, "createContainer", "created"),
+        *plan_container_hooks(view, options, "createContainer", "created"),
         *_plan_root_change(view, linux, options),
         MakeDirectory(origin="/process/cwd", path=process.cwd),
         plan_console(process, options, bind=1) if process.terminal else ReopenNullStdio(),
@@ -219,7 +219,9 @@ def sysctl_path(key: str) -> str:
     return key
 
 
-def plan_container_hooks(view: ContainerView, name: str, status: str) -> list[Operation]:
+def plan_container_hooks(
+    view: ContainerView, options: LaunchOptions, name: str, status: str
+) -> list[Operation]:
     """The createContainer or startContainer hooks, which run in the container's namespaces.
 
     A startContainer hook without an environment of its own gets that of the process.
@@ -246,6 +248,8 @@ def plan_container_hooks(view: ContainerView, name: str, status: str) -> list[Op
                 state_head=head,
                 state_tail=tail,
                 timeout=hook.timeout or 0,
+                out_fd=options.hook_out_fd,
+                err_fd=options.hook_err_fd,
             )
         )
     if name == "startContainer":

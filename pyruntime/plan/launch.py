@@ -51,12 +51,11 @@ from pyruntime.plan.options import LaunchOptions
 from pyruntime.plan.resctrl import ResctrlPlan, plan_resctrl
 from pyruntime.plan.seccomp import FilterRequest, plan_filter
 from pyruntime.plan.view import ContainerView, read_namespaces
+from pyruntime.spec.annotations import KEEP_GROUPS, STRICT_SECCOMP
 from pyruntime.spec.config import Config, Process
 from pyruntime.spec.linux import Linux
 
 CGROUP_SLOT = 0
-# crun's annotation, which podman sets for --group-add keep-groups.
-KEEP_GROUPS = "run.oci.keep_original_groups"
 _NEW_USER = 0x10000000
 
 
@@ -121,7 +120,7 @@ def plan_create(
     operations += plan_init(view, mounts, plan_devices(view), options)
     operations += _plan_end(config, process, facts, load)
     operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
-    operations += plan_container_hooks(view, "startContainer", "created")
+    operations += plan_container_hooks(view, options, "startContainer", "created")
     operations.append(_plan_execute(process, options))
     return LaunchPlan(
         operations=tuple(operations),
@@ -239,7 +238,7 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
     profile = config.linux.seccomp if config.linux is not None else None
     if profile is None:
         return None, None
-    request = plan_filter(profile)
+    request = plan_filter(profile, strict=STRICT_SECCOMP in config.annotations)
     return request, LoadSeccomp(
         origin="/linux/seccomp",
         program=b"",

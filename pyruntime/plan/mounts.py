@@ -30,6 +30,7 @@ from pyruntime.plan.operations import (
     SetPropagation,
 )
 from pyruntime.plan.view import ContainerView
+from pyruntime.spec.annotations import MOUNT_CONTEXT
 from pyruntime.spec.config import Mount as MountEntry
 from pyruntime.spec.linux import IdMapping
 
@@ -204,7 +205,7 @@ class _Builder:
         label = linux.mount_label if linux is not None else ""
         if not label or not self.view.facts.selinux or kind in _UNLABELLED:
             return data
-        context = f'context="{label}"'
+        context = f'{self.view.config.annotations.get(MOUNT_CONTEXT, "context")}="{label}"'
         return f"{data},{context}" if data else context
 
 

@@ -20,3 +20,5 @@ class LaunchOptions(Record):
     console_fd: int = -1
     listener_fd: int = -1
     init_fd: int = -1
+    hook_out_fd: int = -1
+    hook_err_fd: int = -1

@@ -5,6 +5,7 @@ import os
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import HostError, SpecError, errno_text
 from pyruntime.base.jsonio import LARGEST_DOCUMENT, loads
+from pyruntime.spec.annotations import with_annotations
 from pyruntime.spec.config import Config
 
 
@@ -18,7 +19,7 @@ def read_config(path: str) -> tuple[Config, bytes]:
     text = read_text(path)
     document = loads(text, where="config.json")
     try:
-        return decode(Config, document), text
+        return with_annotations(decode(Config, document)), text
     except SpecError as fault:
         from pyruntime.spec.explain import with_schema_faults
 
@@ -31,7 +32,7 @@ def decode_config(text: bytes) -> Config:
     Raises:
         SpecError: the first fault; `where` is a JSON pointer.
     """
-    return decode(Config, loads(text, where="config.json"))
+    return with_annotations(decode(Config, loads(text, where="config.json")))
 
 
 def read_text(path: str) -> bytes:

@@ -6,6 +6,7 @@ Source: runtime-spec 1.3, config.md; runc's validation where the spec leaves roo
 """
 
 from pyruntime.base.errors import SpecError
+from pyruntime.spec.annotations import check_annotations
 from pyruntime.spec.config import Config, Mount
 from pyruntime.spec.linux import Linux
 from pyruntime.spec.linux_rules import LINUX_RULES, check_mappings
@@ -227,11 +228,6 @@ def check_hooks(config: Config) -> None:
                 raise SpecError(
                     "hook timeout must be greater than zero", where=f"{where}/timeout", hint="in seconds"
                 )
-
-
-def check_annotations(config: Config) -> None:
-    if "" in config.annotations:
-        raise SpecError("annotation with an empty key", where="/annotations", hint="name it, or remove it")
 
 
 RULES = (

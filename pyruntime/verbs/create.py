@@ -12,7 +12,7 @@ from pyruntime.verbs.launching import (
     pidfd_connection,
     require_descriptors,
     step_observer,
-    warn_of_capabilities,
+    warn_of_tolerated,
 )
 
 USAGE = "[options] <container-id>"
@@ -28,13 +28,13 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         print_plan(prepared.plan)
         return 0
     process = prepared.config.process
-    warn_of_capabilities(prepared.config, process, options)
+    warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
     if path:
         from pyruntime.execute.terminal import connect_console_socket
 
         create = create.replace(console_fd=connect_console_socket(path))
-    create = create.replace(pidfd_fd=pidfd_connection(arguments))
+    create = create.replace(pidfd_fd=pidfd_connection(arguments, prepared.config.annotations))
     try:
         create_container(Store(options.root), prepared, create, step_observer(options, prepared.plan))
     finally:

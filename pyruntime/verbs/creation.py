@@ -15,7 +15,7 @@ from pyruntime.execute.cgroups import (
     signal_all,
 )
 from pyruntime.execute.creator import ParentSteps, launch, with_filter
-from pyruntime.execute.hooks import run_all_hooks, run_hooks
+from pyruntime.execute.hooks import HookLogs, open_log, run_all_hooks, run_hooks
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for
@@ -23,6 +23,7 @@ from pyruntime.host.process import start_time
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import LaunchPlan, plan_create
 from pyruntime.plan.options import LaunchOptions
+from pyruntime.spec.annotations import HOOK_STDERR, HOOK_STDOUT
 from pyruntime.spec.config import Config, Hooks
 from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
@@ -94,6 +95,8 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         failure_fd=base + places.FAILURE_FD,
         console_fd=base + places.CONSOLE_FD if terminal else -1,
         listener_fd=base + places.LISTENER_FD,
+        hook_out_fd=base + places.HOOK_OUT_FD if HOOK_STDOUT in config.annotations else -1,
+        hook_err_fd=base + places.HOOK_ERR_FD if HOOK_STDERR in config.annotations else -1,
     )
     layout = read_cgroup_layout()
     if options.cgroup_manager == "systemd":
@@ -216,6 +219,7 @@ class Creation:
         descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
+        descriptors.update(self._hook_logs())
         listener = listener_for(plan, self.prepared.config)
         if listener is not None:
             descriptors[places.LISTENER_FD] = listener.theirs
@@ -239,6 +243,14 @@ class Creation:
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
         return self.state
+
+    def _hook_logs(self) -> dict[int, int]:
+        """What the container's own hooks append to; it lives as long as this process."""
+        entries = ((places.HOOK_OUT_FD, HOOK_STDOUT), (places.HOOK_ERR_FD, HOOK_STDERR))
+        wanted = [(place, key) for place, key in entries if key in self.state.annotations]
+        if not wanted or not (self.hooks.create_container or self.hooks.start_container):
+            return {}
+        return {place: open_log(self.state.annotations[key], key) for place, key in wanted}
 
     def _launch(self, session: Session, listener: "SeccompListener | None") -> None:
         steps = ParentSteps(
@@ -299,7 +311,13 @@ class Creation:
                 (self.hooks.create_runtime, "createRuntime", CREATING),
             ):
                 document = hook_document(self.state, status, pid)
-                run_hooks(hooks, name=name, state=document, bundle=self.prepared.bundle)
+                run_hooks(
+                    hooks,
+                    name=name,
+                    state=document,
+                    bundle=self.prepared.bundle,
+                    logs=HookLogs.of(self.state.annotations),
+                )
 
     def _ready(self, _pid: int) -> None:
         os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
@@ -325,7 +343,13 @@ class Creation:
             self.store.remove(self.state.id)
         if self.hooks.poststop and self.state.pid:
             document = hook_document(self.state, STOPPED, 0)
-            run_all_hooks(self.hooks.poststop, name="poststop", state=document, bundle=self.prepared.bundle)
+            run_all_hooks(
+                self.hooks.poststop,
+                name="poststop",
+                state=document,
+                bundle=self.prepared.bundle,
+                logs=HookLogs.of(self.state.annotations),
+            )
 
     def _remove_cgroups(self) -> None:
         try:

@@ -190,7 +190,7 @@ def _remove_cgroups(state: ContainerState) -> list[str]:
 
 
 def _run_poststop(state: ContainerState, config_text: bytes) -> list[str]:
-    from pyruntime.execute.hooks import run_all_hooks
+    from pyruntime.execute.hooks import HookLogs, run_all_hooks
     from pyruntime.spec.load import decode_config
 
     try:
@@ -200,5 +200,11 @@ def _run_poststop(state: ContainerState, config_text: bytes) -> list[str]:
     if hooks is None:
         return []
     document = hook_document(state, STOPPED, 0)
-    failures = run_all_hooks(hooks.poststop, name="poststop", state=document, bundle=state.bundle)
+    failures = run_all_hooks(
+        hooks.poststop,
+        name="poststop",
+        state=document,
+        bundle=state.bundle,
+        logs=HookLogs.of(state.annotations),
+    )
     return [str(failure) for failure in failures]

@@ -4,6 +4,7 @@ import sys
 
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.libseccomp import libseccomp_version
+from pyruntime.spec.annotations import ACTED_UPON
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.version import COMMIT, SPEC_VERSION, VERSION
 
@@ -37,8 +38,7 @@ def features() -> dict[str, object]:
         "potentiallyUnsafeConfigAnnotations": [
             "bundle",
             "org.systemd.property.",
-            "run.oci.keep_original_groups",
-            "run.oci.systemd.subgroup",
+            *ACTED_UPON,
         ],
     }
 

@@ -7,12 +7,16 @@ from pyruntime.base.jsonio import dumps
 from pyruntime.host.facts import bounding_capabilities
 from pyruntime.plan.capabilities import unavailable_capabilities
 from pyruntime.plan.launch import LaunchPlan
+from pyruntime.plan.tolerated import tolerated
+from pyruntime.spec.annotations import PIDFD_RECEIVER
 from pyruntime.spec.config import Config, Process
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyruntime.verbs.creation import Prepared
 
 LAUNCH_OPTIONS = (
     Option(
@@ -89,18 +93,27 @@ def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> st
     return path
 
 
-def pidfd_connection(arguments: Arguments) -> int:
-    """A descriptor of the socket that wants the pidfd, or -1.
+def pidfd_connection(arguments: Arguments, annotations: dict[str, str] | None = None) -> int:
+    """A descriptor of the socket that wants the pidfd, by option or annotation, or -1.
 
     Raises:
         HostError: nobody listens there.
     """
-    path = arguments.get("pidfd-socket")
+    path = arguments.get("pidfd-socket") or (annotations or {}).get(PIDFD_RECEIVER, "")
     if not path:
         return -1
     from pyruntime.execute.pidfd_socket import connect_pidfd_socket
 
     return connect_pidfd_socket(path)
+
+
+def warn_of_tolerated(prepared: "Prepared", options: GlobalOptions) -> None:
+    """Name what the config asks for and will not get, which is no error."""
+    config = prepared.config
+    warn_of_capabilities(config, config.process, options)
+    if config.annotations or (config.linux is not None and config.linux.resources is not None):
+        for line in tolerated(config, unified=set(prepared.plan.cgroup.paths) == {""}):
+            options.warn(line)
 
 
 def warn_of_capabilities(config: Config, process: Process | None, options: GlobalOptions) -> None:

@@ -14,7 +14,7 @@ from pyruntime.verbs.launching import (
     check_console,
     pidfd_connection,
     step_observer,
-    warn_of_capabilities,
+    warn_of_tolerated,
 )
 from pyruntime.verbs.start import start_container
 
@@ -39,7 +39,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         print_plan(prepared.plan)
         return 0
     process = prepared.config.process
-    warn_of_capabilities(prepared.config, process, options)
+    warn_of_tolerated(prepared, options)
     terminal = process is not None and process.terminal
     path = check_console(arguments, terminal=terminal, detached=detached)
     ours = theirs = -1
@@ -48,7 +48,9 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 
         ours, theirs = (-1, connect_console_socket(path)) if path else console_pair()
     observe = step_observer(options, prepared.plan)
-    create = create.replace(console_fd=theirs, pidfd_fd=pidfd_connection(arguments))
+    create = create.replace(
+        console_fd=theirs, pidfd_fd=pidfd_connection(arguments, prepared.config.annotations)
+    )
     if detached:
         _start_or_delete(store, create_container(store, prepared, create, observe))
         return 0

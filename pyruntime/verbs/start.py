@@ -97,7 +97,7 @@ def _raise_failure(directory: str, init: int, container_id: str) -> None:
 
 def _run_poststart(store: Store, state: ContainerState) -> None:
     """Run the poststart hooks; if one fails the container is killed (runtime.md of the spec, "Lifecycle")."""
-    from pyruntime.execute.hooks import run_hooks
+    from pyruntime.execute.hooks import HookLogs, run_hooks
     from pyruntime.spec.load import decode_config
 
     try:
@@ -105,7 +105,13 @@ def _run_poststart(store: Store, state: ContainerState) -> None:
         if hooks is not None:
             # A process that has ended already was running when the hooks were due.
             document = hook_document(state, RUNNING, state.pid)
-            run_hooks(hooks.poststart, name="poststart", state=document, bundle=state.bundle)
+            run_hooks(
+                hooks.poststart,
+                name="poststart",
+                state=document,
+                bundle=state.bundle,
+                logs=HookLogs.of(state.annotations),
+            )
     except ExpectedError:
         end_process(state.pid, state.pid_start_time)
         raise

@@ -15,6 +15,7 @@ from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for
 from pyruntime.plan.launch import plan_create
 from pyruntime.plan.options import LaunchOptions
+from pyruntime.spec.annotations import with_annotations
 from pyruntime.spec.config import Config
 from pyruntime.spec.explain import schema_faults
 from pyruntime.spec.load import read_text
@@ -107,7 +108,7 @@ class _Search:
         for _ in range(_MOST):
             kind, config = "form", None
             try:
-                config = decode(Config, self._document)
+                config = with_annotations(decode(Config, self._document))
                 kind = "rule"
                 check_rules_in_order(config)
                 options = LaunchOptions(cgroup_manager=self._cgroup_manager)

@@ -9,7 +9,7 @@
 
 #include "operations.h"
 
-#define MOST_ARGUMENTS 8
+#define MOST_ARGUMENTS 10
 #define SLOTS 64
 
 /* One argument: a number, or a block in the plan.  Strings end in NUL; a list is `size` bytes of such. */
@@ -57,7 +57,7 @@ size_t append_number(char *buffer, size_t size, size_t length, uint64_t number);
 const char *error_text(int error);
 
 /* --- main.c: the parent's descriptors have this number and those after it (pyruntime/execute/session.py) --- */
-#define PARENT_FDS 8
+#define PARENT_FDS 10
 extern unsigned parent_fds;
 
 /* --- paths.c: the one door to paths inside the container's root --- */

@@ -22,7 +22,7 @@
 extern char **environ;
 
 struct capture {
-    int fd;
+    int fd, log;
     size_t length;
     char text[KEPT];
 };
@@ -62,6 +62,9 @@ static void drain(struct capture *from)
         from->fd = -1;
         return;
     }
+    /* A full disk is the log's loss, not the hook's fault. */
+    if (from->log >= 0 && write(from->log, block, (size_t)got) < 0)
+        from->log = -1;
     for (ssize_t i = 0; i < got && from->length + 1 < KEPT; i++)
         from->text[from->length++] = block[i] == '\n' ? ' ' : block[i];
 }
@@ -127,7 +130,7 @@ _Noreturn static void hook_failed(const struct argument *a, const char *how, uin
 void do_RunHook(const struct argument *a)
 {
     int out_pipe[2], err_pipe[2], status = 0;
-    struct capture out = {.fd = -1}, err = {.fd = -1};
+    struct capture out = {.fd = -1, .log = (int)a[8].number}, err = {.fd = -1, .log = (int)a[9].number};
     int state = state_file(a);
 
     if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(err_pipe, O_CLOEXEC) < 0)

@@ -38,7 +38,7 @@
     X(34, BindDevice, "ss")                                                                                  \
     X(35, MakeSymlink, "ssi")                                                                                \
     X(36, MakeDirectory, "si")                                                                               \
-    X(37, RunHook, "sisllssi")                                                                               \
+    X(37, RunHook, "sisllssiii")                                                                             \
     X(38, PivotRoot, "")                                                                                     \
     X(39, MoveRoot, "")                                                                                      \
     X(40, ChangeRoot, "")                                                                                    \

@@ -240,7 +240,7 @@ class RunHook(Operation):
 
     It gets `state_head` + its parent's pid in this pid namespace + `state_tail` on stdin; what it prints
     is captured and quoted when it fails.  Empty `environment` with `inherit` means the executor's own.
-    `name` is as in config.json and `index` its place there.
+    `name` is as in config.json and `index` its place there.  What it prints also goes to the descriptors, if given.
     """
 
     code = 37
@@ -252,6 +252,8 @@ class RunHook(Operation):
     state_head: str
     state_tail: str
     timeout: int = 0
+    out_fd: int = -1
+    err_fd: int = -1
 
     def describe(self) -> str:
         return f"run the {self.name} hook #{self.index} {self.host_path}"

@@ -82,6 +82,7 @@ class FilterRequest(Record):
 
     `unknown_errno`: what system calls newer than the profile get, 0 for the default.  `default_names`: system calls
     that the profile names only to say the default again; no rule is made of them, but the profile knows them.
+    `strict`: a system call that libseccomp does not know is an error.
     """
 
     default_action: int
@@ -90,6 +91,7 @@ class FilterRequest(Record):
     flags: int
     unknown_errno: int
     default_names: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def notifies(self) -> bool:
@@ -97,8 +99,8 @@ class FilterRequest(Record):
         return any(rule.action == ACTIONS["SCMP_ACT_NOTIFY"] for rule in self.rules)
 
 
-def plan_filter(seccomp: Seccomp) -> FilterRequest:
-    """Check a profile and put it into canonical form.
+def plan_filter(seccomp: Seccomp, *, strict: bool = False) -> FilterRequest:
+    """Check a profile and put it into canonical form; with `strict` it may name no unknown system call.
 
     Raises:
         SpecError: an action, operator, architecture or flag is unknown, or makes no sense where it stands.
@@ -132,6 +134,7 @@ def plan_filter(seccomp: Seccomp) -> FilterRequest:
         flags=_flags(seccomp),
         unknown_errno=_unknown_errno(default),
         default_names=tuple(dict.fromkeys(default_names)),
+        strict=strict,
     )
 
 
