@@ -25,7 +25,7 @@ from oci_image.pack.layer import LayerBlob, write_changes
 from oci_image.pack.merged_tree import write_tree
 from oci_image.pack.tar_writer import TarWriter
 from oci_image.store.content import Store
-from pyruntime.base.errors import errno_text
+from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
     from oci_image.layers.compression import ByteReader
@@ -75,6 +75,24 @@ def export_image(
         archive.finish()
 
 
+def export_to_file(layout: str, reference: Reference, path: str, *, platform: Platform | None = None) -> None:
+    """Write the tree of an image as a plain tar archive, which gets its name when it is whole.
+
+    Raises: HostError if it cannot be written, and as `export_image`.
+    """
+    temporary = f"{path}.partial-{os.getpid()}"
+    try:
+        with open(temporary, "xb") as target:
+            export_image(layout, reference, target, platform=platform)
+        os.replace(temporary, path)
+    except OSError as error:
+        what = f"cannot write the archive: {errno_text(error.errno or 0)}"
+        raise HostError(what, where=path) from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
 def _write_image(store: Store, descriptor: Descriptor, archive: TarWriter) -> None:
     where = str(descriptor.digest)
     manifest = decode_manifest(store.read_document(descriptor), where=where)
@@ -94,7 +112,7 @@ def _write_image(store: Store, descriptor: Descriptor, archive: TarWriter) -> No
 def import_archive(
     layout: str,
     tag: str,
-    source: BinaryIO,
+    source: str | BinaryIO,
     *,
     platform: Platform | None = None,
     compression: str = "gzip",
@@ -102,10 +120,19 @@ def import_archive(
     history: History | None = None,
     limits: Limits | None = None,
 ) -> Descriptor:
-    """Make an image of one layer of a tar archive, plain or compressed with gzip or zstd.
+    """Make an image of one layer of a tar archive, a file or an open stream, plain or with gzip or zstd.
 
     The archive is checked as a layer is.  Raises: ImageError naming the entry at fault.
     """
+    if isinstance(source, str):
+        try:
+            with open(source, "rb") as file:
+                return import_archive(
+                    layout, tag, file, platform=platform, compression=compression,
+                    level=level, history=history, limits=limits,
+                )  # fmt: skip
+        except OSError as error:
+            raise ImageError(f"cannot open: {errno_text(error.errno or 0)}", where=source) from None
     limits = limits or Limits()
     draft = new_draft(platform or host_platform(), history.created if history else "")
     with Store(layout) as store, store.adding():

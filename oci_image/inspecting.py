@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oci_image.copying import choose_platform
 from oci_image.errors import ImageError
+from oci_image.locations import open_source
 from oci_image.model.content import children_of
 from oci_image.model.document import MAX_DOCUMENT_BYTES, list_of, object_of, parse_document
 from oci_image.model.media_types import CONFIGS, INDEXES, essence
@@ -15,6 +16,7 @@ from oci_image.transports.interface import verify_document
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
+    from oci_image.registry.options import RegistryOptions
     from oci_image.transports.interface import Source
 
 
@@ -40,6 +42,26 @@ class HistoryStep:
     author: str
     size: int
     layer: str
+
+
+def inspect_image(
+    name: str, platform: Platform | None = None, *, store: str = "", registry: RegistryOptions | None = None
+) -> ImageDocuments:
+    """Manifest and config of the image of any place on `platform`.  Raises: UsageError, ImageError."""
+    source = open_source(name, store=store, registry=registry)
+    try:
+        return read_image(source, platform)
+    finally:
+        source.close()
+
+
+def read_raw_manifest(name: str, *, store: str = "", registry: RegistryOptions | None = None) -> bytes:
+    """The exact bytes of the manifest or index of any place.  Raises: UsageError, ImageError."""
+    source = open_source(name, store=store, registry=registry)
+    try:
+        return source.root()[1]
+    finally:
+        source.close()
 
 
 def read_image(source: Source, platform: Platform | None = None) -> ImageDocuments:

@@ -6,13 +6,16 @@ from 0, mean one image of a layout or an archive, to read from.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
+from oci_image.errors import ImageError
 from oci_image.model.digest import parse_digest
-from oci_image.model.reference import Reference
-from oci_image.model.registry_reference import parse_registry_reference
-from oci_image.store.content import default_store_path
+from oci_image.model.reference import Reference, parse_image_name
+from oci_image.model.registry_reference import full_name, parse_registry_reference
+from oci_image.store.content import Store, default_store_path
+from oci_image.store.layout import REF_NAME
 from oci_image.transports.directory import DirectoryDestination, DirectorySource
 from oci_image.transports.layout import LayoutDestination, LayoutSource
 from pyruntime.base.errors import UsageError
@@ -42,6 +45,39 @@ def split_location(text: str) -> tuple[str, str, str]:
     if not text:
         raise UsageError("image has no name")
     return "", text, ""
+
+
+def locate_image(text: str, *, store: str = "", new: bool = False) -> tuple[str, Reference]:
+    """The layout and the reference in it that a name means: `LAYOUT[:TAG|@DIGEST]`, or a name of the store.
+
+    A directory of that name comes first, and so does whatever begins like a path.  With `new` the name is that of
+    an image to be made, which need not be there.
+
+    Raises: UsageError, ImageError if the store has no such image.
+    """
+    if re.match(r"[^@]*@[^@/]+$", text) or not text.startswith("@"):
+        layout, reference = parse_image_name(text)
+        if text.startswith(("/", "./", "../")) or os.path.isdir(layout):
+            return layout, reference
+    place = store or default_store_path()
+    with Store.open(place, create=new or not os.path.isdir(place)) as opened:
+        try:
+            entry = opened.find(text)
+        except ImageError as error:
+            if not new:
+                hint = f"{error.hint}, and there is no layout in a directory of that name"
+                raise ImageError(error.what, where=error.where, hint=hint) from None
+            return place, Reference(tag=full_name(text))
+    named = entry.annotations.get(REF_NAME, "")
+    exact = named and not entry.digest.encoded.startswith(text.removeprefix("sha256:"))
+    return place, Reference(tag=full_name(text) if new else named) if exact else Reference(
+        digest=entry.digest
+    )
+
+
+def tag_in(layout: str, tag: str) -> str:
+    """The tag as images are named there: in the store names are whole, in other layouts they are what they are."""
+    return full_name(tag) if tag and layout == default_store_path() else tag
 
 
 def _reference(name: str) -> Reference:

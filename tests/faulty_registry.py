@@ -118,10 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif state.take("unavailable"):
             self.answer(503, b"<html>busy</html>")
         elif "/manifests/" in self.path:
-            data = state.manifest
+            data = state.pushed.get(self.path.rpartition("/")[2], state.manifest)
+            digest = "sha256:" + "0" * 64 if state.take("wrong_manifest") else state.digest(data)
             if state.take("huge_manifest"):
                 data = b" " * (5 << 20)
-            digest = "sha256:" + "0" * 64 if state.take("wrong_manifest") else state.digest(state.manifest)
             self.answer(200, data, Content_Type=MANIFEST, Docker_Content_Digest=digest)
         elif "/blobs/" in self.path:
             digest = self.path.rpartition("/")[2]
@@ -272,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def blob(self, digest: str) -> None:
         state = self.state
-        data = state.blobs[digest]
+        data = state.blobs.get(digest) or state.pushed[digest]
         begin = 0
         if self.headers.get("Range") and not state.faults.get("no_ranges"):
             begin = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))

@@ -66,7 +66,7 @@ def find_runtime(named: str = "") -> list[str]:
         return [found]
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "pyruntime")
     for candidate in (beside, shutil.which("pyruntime") or ""):
-        if candidate and os.access(candidate, os.X_OK):
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return [candidate]
     return [sys.executable, "-m", "pyruntime"]
 

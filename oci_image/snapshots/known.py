@@ -31,6 +31,15 @@ _FIELDS = ("request", "boot", "layout", "index", "image", "form", "config.json",
 _MAX_BYTES = 16 << 20
 
 
+def read_index_bytes(layout: str) -> bytes:
+    """index.json as it stands, to be remembered; b"" if it cannot be read: unpacking says what is wrong."""
+    try:
+        with open(os.path.join(layout, "index.json"), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def remember(
     argv: list[str], layout: str, index: bytes, snapshot: dict[str, str], bundle: str, said: str
 ) -> None:
@@ -120,7 +129,15 @@ def _location(argv: list[str]) -> str:
 
 def _request(argv: list[str]) -> bytes:
     """All that a command line means beside the bundle at its end."""
-    return os.fsencode("\0".join([os.getcwd(), str(os.geteuid()), *argv[:-1]]))
+    # The name of an image means a layout in a directory if there is one, and else what the store has.
+    places = [os.environ.get("OCI_IMAGE_STORE", ""), *map(_has_directory, argv[:-1])]
+    return os.fsencode("\0".join([os.getcwd(), str(os.geteuid()), *places, *argv[:-1]]))
+
+
+def _has_directory(word: str) -> str:
+    name = word.removeprefix("--image=").partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return str(int(os.path.isdir(head + slash + last.partition(":")[0])))
 
 
 def _path(location: str, request: bytes) -> str:

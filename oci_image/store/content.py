@@ -203,6 +203,16 @@ class Store(Layout):
         self.change_index(drop)
         return removed
 
+    def remove_image(self, name: str) -> list[Entry]:
+        """Take what `find` finds under a name out of the index: that name, or given a digest all of the image's.
+
+        The blobs stay until `collect`.  Returns what was removed.  Raises: ImageError.
+        """
+        entry = self.find(name)
+        named = entry.annotations.get(REF_NAME, "")
+        by_digest = entry.digest.encoded.startswith(name.removeprefix("sha256:"))
+        return self.remove(str(entry.digest) if by_digest or not named else named)
+
     def collect(self, *, dry_run: bool = False) -> tuple[list[str], int]:
         """Remove blobs that nothing refers to, and what broken transfers left; digests and bytes.
 

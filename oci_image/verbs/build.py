@@ -10,7 +10,7 @@ from oci_image.build.builder import BuildOptions, build_image
 from oci_image.model.platform import parse_platform
 from oci_image.transfer import POLICIES
 from oci_image.verbs.options import add_registry, add_store, registry_options
-from pyruntime.base.errors import HostError, UsageError, errno_text
+from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     )
     built = build_image(arguments.context, options)
     if arguments.iidfile:
-        _write(arguments.iidfile, str(built.config))
+        output.write_file(arguments.iidfile, str(built.config))
     output.result(
         f"built {built.manifest.digest}" + "".join(f"\ntagged {name}" for name in built.names),
         {"manifest": str(built.manifest.digest), "id": str(built.config), "names": list(built.names)},
@@ -123,11 +123,3 @@ def _build_arguments(texts: list[str]) -> dict[str, str]:
 def _labels(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     return {name: value for name, _, value in pairs}
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        raise HostError(f"cannot write: {errno_text(error.errno or 0)}", where=path) from None

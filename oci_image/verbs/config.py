@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from oci_image.configure import CLEARABLE, ConfigChanges, configure_image
-from oci_image.model.reference import parse_image_name
+from oci_image.locations import locate_image, tag_in
 from oci_image.verbs.options import pairs
 from oci_image.verbs.repack import add_history_options, history_of
 from pyruntime.base.errors import UsageError
@@ -37,7 +37,7 @@ _MANY = ("config.env", "config.entrypoint", "config.cmd", "config.shell", "confi
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image to change")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="the image to change")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
     for name in _ONE:
         parser.add_argument(f"--{name}", dest=name, metavar="VALUE")
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     given = vars(arguments)
-    layout, reference = parse_image_name(arguments.image)
+    layout, reference = locate_image(arguments.image)
     changes = ConfigChanges(
         clear=tuple(arguments.clear),
         user=given["config.user"],
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         annotations=pairs(given["manifest.annotation"], "annotation"),
     )
     history = history_of(arguments, "oci-image config")
-    manifest = configure_image(layout, reference, changes, tag=arguments.tag, history=history)
+    manifest = configure_image(layout, reference, changes, tag=tag_in(layout, arguments.tag), history=history)
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci_image.model.reference import parse_image_name
+from oci_image.locations import locate_image
 from oci_image.repack import RepackOptions, diff_bundle
+from oci_image.store.content import default_store_path
 
 if TYPE_CHECKING:
     import argparse
@@ -18,13 +19,19 @@ Compare a bundle's root file system with the image that it was unpacked from.  A
 was added, C for one with other content or attributes, D for one that was removed."""
 EXAMPLES = """\
 examples:
+  oci-image diff bundle
   oci-image diff --image layout bundle
   oci-image diff --json --image layout bundle"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT", help="the layout that has the image")
+    parser.add_argument(
+        "--image",
+        default="",
+        metavar="IMAGE",
+        help="what it was unpacked from (default: an image of the store)",
+    )
     parser.add_argument(
         "--mask-path", action="append", default=[], metavar="PATH", help="take nothing below PATH for changed"
     )
@@ -34,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, _ = parse_image_name(arguments.image)
+    layout = locate_image(arguments.image)[0] if arguments.image else default_store_path()
     options = RepackOptions(mask_paths=tuple(arguments.mask_path), mask_volumes=not arguments.no_mask_volumes)
     changes = diff_bundle(layout, arguments.bundle, options)
     lines = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from oci_image.inspecting import read_history, read_image
-from oci_image.locations import open_source
+from oci_image.inspecting import inspect_image, read_history
 from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
@@ -44,11 +43,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
-    try:
-        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
-    finally:
-        source.close()
+    platform = parse_platform(arguments.platform) if arguments.platform else None
+    image = inspect_image(
+        arguments.image, platform, store=arguments.store, registry=registry_options(arguments)
+    )
     steps = read_history(image)[::-1]
     lines = [f"{'CREATED':<20} {'SIZE':>9}  CREATED BY"]
     for step in steps:

@@ -6,14 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from oci_image.configure import tag_of
-from oci_image.errors import ImageError
 from oci_image.flatten import import_archive
 from oci_image.layers.limits import parse_limits
+from oci_image.locations import locate_image
 from oci_image.model.platform import parse_platform
-from oci_image.model.reference import parse_image_name
 from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
-from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +30,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG]", help="the new image")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="the new image")
     parser.add_argument(
         "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
     )
@@ -44,21 +42,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
-    try:
-        source = sys.stdin.buffer if arguments.archive == "-" else open(arguments.archive, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise ImageError(f"cannot open: {errno_text(error.errno or 0)}", where=arguments.archive) from None
-    with source:
-        manifest = import_archive(
-            layout,
-            tag_of(reference),
-            source,
-            platform=parse_platform(arguments.platform) if arguments.platform else None,
-            compression=arguments.compress,
-            level=arguments.compress_level,
-            history=history_of(arguments, f"oci-image import {arguments.archive}"),
-            limits=parse_limits(arguments.limit),
-        )
+    layout, reference = locate_image(arguments.image, new=True)
+    manifest = import_archive(
+        layout,
+        tag_of(reference),
+        sys.stdin.buffer if arguments.archive == "-" else arguments.archive,
+        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        compression=arguments.compress,
+        level=arguments.compress_level,
+        history=history_of(arguments, f"oci-image import {arguments.archive}"),
+        limits=parse_limits(arguments.limit),
+    )
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0

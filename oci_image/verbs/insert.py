@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oci_image.configure import tag_of
 from oci_image.flatten import insert_tree, insert_whiteout
-from oci_image.model.reference import parse_image_name
+from oci_image.locations import locate_image, tag_in
 from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
 from pyruntime.base.errors import UsageError
@@ -29,7 +29,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
     parser.add_argument("--opaque", action="store_true", help="hide what the image has in that directory")
     parser.add_argument("--whiteout", action="store_true", help="remove the path DST instead")
@@ -41,8 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
-    tag = arguments.tag or tag_of(reference)
+    layout, reference = locate_image(arguments.image)
+    tag = tag_in(layout, arguments.tag) or tag_of(reference)
     history = history_of(arguments, "oci-image insert")
     if len(arguments.paths) != (1 if arguments.whiteout else 2):
         raise UsageError("insert takes SRC and DST, and with --whiteout DST alone")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from oci_image.inspecting import describe_image, read_image
-from oci_image.locations import open_source
+from oci_image.inspecting import describe_image, inspect_image, read_raw_manifest
 from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
@@ -50,14 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
-    try:
-        if arguments.raw and not arguments.config:
-            output.raw(source.root()[1])
-            return 0
-        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
-    finally:
-        source.close()
+    registry = registry_options(arguments)
+    if arguments.raw and not arguments.config:
+        output.raw(read_raw_manifest(arguments.image, store=arguments.store, registry=registry))
+        return 0
+    platform = parse_platform(arguments.platform) if arguments.platform else None
+    image = inspect_image(arguments.image, platform, store=arguments.store, registry=registry)
     if arguments.config and arguments.raw:
         output.raw(image.config_bytes)
         return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_image.configure import create_image, tag_of
+from oci_image.locations import locate_image
 from oci_image.model.platform import parse_platform
-from oci_image.model.reference import parse_image_name
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG]", help="the new image")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="the new image")
     parser.add_argument(
         "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
     )
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
+    layout, reference = locate_image(arguments.image, new=True)
     platform = parse_platform(arguments.platform) if arguments.platform else None
     manifest = create_image(layout, tag_of(reference), platform)
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})

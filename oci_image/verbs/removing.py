@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_image.store.content import Entry, Store, default_store_path, name_of
-from oci_image.store.layout import REF_NAME
 from oci_image.verbs.options import add_store
 
 if TYPE_CHECKING:
@@ -37,10 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     blobs: list[str] = []
     with Store.open(arguments.store or default_store_path()) as store:
         for image in arguments.images:
-            entry = store.find(image)
-            name = entry.annotations.get(REF_NAME, "")
-            by_digest = entry.digest.encoded.startswith(image.removeprefix("sha256:"))
-            removed += store.remove(str(entry.digest) if by_digest or not name else name)
+            removed += store.remove_image(image)
         if arguments.gc:
             blobs, _ = store.collect()
     lines = [f"Untagged: {name_of(entry)}" for entry in removed if name_of(entry)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_image.layers.limits import parse_limits
-from oci_image.model.reference import parse_image_name
+from oci_image.locations import locate_image
 from oci_image.pack.image import History
 from oci_image.repack import RepackOptions, repack_bundle
 from pyruntime.base.errors import UsageError
@@ -23,13 +23,14 @@ With SOURCE_DATE_EPOCH set, the same changes always make the same image."""
 EXAMPLES = """\
 examples:
   oci-image repack --image layout:changed bundle
+  oci-image commit --image registry.example/team/app:2 bundle
   oci-image repack --image layout:changed --compress zstd --compress-level 9 bundle
   SOURCE_DATE_EPOCH=0 oci-image repack --image layout:changed --mask-path /var/cache bundle"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT:TAG", help="where the new image goes")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="where the new image goes")
     parser.add_argument(
         "--compress",
         choices=["auto", "gzip", "zstd", "none"],
@@ -70,7 +71,7 @@ def history_of(arguments: argparse.Namespace, created_by: str) -> History | None
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
+    layout, reference = locate_image(arguments.image, new=True)
     if reference.digest:
         raise UsageError("the new image needs a tag, not a digest")
     options = RepackOptions(

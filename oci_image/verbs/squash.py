@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from oci_image.configure import tag_of
 from oci_image.flatten import squash_image
+from oci_image.locations import locate_image, tag_in
 from oci_image.model.platform import parse_platform
-from oci_image.model.reference import parse_image_name
 from oci_image.verbs.repack import add_history_options, history_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image")
+    parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
     parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index")
     add_compression_options(parser, ["gzip", "zstd", "none"])
@@ -42,11 +42,11 @@ def add_compression_options(parser: argparse.ArgumentParser, choices: list[str])
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
+    layout, reference = locate_image(arguments.image)
     manifest = squash_image(
         layout,
         reference,
-        arguments.tag or tag_of(reference),
+        tag_in(layout, arguments.tag) or tag_of(reference),
         compression=arguments.compress,
         level=arguments.compress_level,
         history=history_of(arguments, "oci-image squash"),

@@ -6,8 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from oci_image.inspecting import read_history, read_image
-from oci_image.locations import open_source
+from oci_image.inspecting import inspect_image, read_history
 from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
@@ -43,11 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    source = open_source(arguments.image, store=arguments.store, registry=registry_options(arguments))
-    try:
-        image = read_image(source, parse_platform(arguments.platform) if arguments.platform else None)
-    finally:
-        source.close()
+    platform = parse_platform(arguments.platform) if arguments.platform else None
+    image = inspect_image(
+        arguments.image, platform, store=arguments.store, registry=registry_options(arguments)
+    )
     steps = [asdict(step) for step in read_history(image)]
     lines = [f"manifest  {image.manifest.digest}  {readable_size(image.manifest.size)}"]
     lines += [f"layer     {layer.digest}  {readable_size(layer.size)}" for layer in image.layers]

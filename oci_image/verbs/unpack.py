@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from oci_image.layers.limits import parse_limits
 from oci_image.layers.ownership import IdMap, parse_id_range
+from oci_image.locations import locate_image
 from oci_image.model.platform import parse_platform
-from oci_image.model.reference import parse_image_name
-from oci_image.snapshots.known import remember
+from oci_image.snapshots.known import read_index_bytes, remember
 from oci_image.unpack import UnpackOptions, unpack_image
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ command is interrupted, nothing is left behind."""
 EXAMPLES = """\
 examples:
   oci-image unpack --image busybox:latest /run/bundle
+  oci-image unpack --image registry.example/team/app:1 bundle
   oci-image unpack --image ./layout@sha256:0123...cdef bundle
   oci-image unpack --image alpine:3.20 --platform linux/arm64 bundle
   oci-image unpack --snapshot auto --image debian:12 bundle
@@ -36,7 +36,10 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument(
-        "--image", required=True, metavar="LAYOUT[:TAG|@DIGEST]", help="the image, in an OCI layout directory"
+        "--image",
+        required=True,
+        metavar="IMAGE",
+        help="LAYOUT[:TAG|@DIGEST] in a directory, or a name in the store",
     )
     parser.add_argument(
         "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
@@ -84,7 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = parse_image_name(arguments.image)
+    layout, reference = locate_image(arguments.image)
     options = UnpackOptions(
         platform=parse_platform(arguments.platform) if arguments.platform else None,
         uid_map=IdMap(tuple(map(parse_id_range, arguments.uid_map))),
@@ -96,7 +99,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         snapshot=arguments.snapshot,
         snapshots=arguments.snapshots,
     )
-    index = _index_of(layout) if arguments.snapshot != "none" else b""
+    index = read_index_bytes(layout) if arguments.snapshot != "none" else b""
     unpacked = unpack_image(layout, reference, arguments.bundle, options)
     for notice in unpacked.notices:
         output.warn(notice)
@@ -112,11 +115,3 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         said = "" if arguments.quiet else f"unpacked {manifest} into \0\n"
         remember(arguments.words, layout, index, unpacked.snapshot, unpacked.path, said)
     return 0
-
-
-def _index_of(layout: str) -> bytes:
-    try:
-        with open(os.path.join(layout, "index.json"), "rb") as file:
-            return file.read()
-    except OSError:
-        return b""  # unpacking says what is wrong

@@ -216,3 +216,31 @@ def test_progress_is_drawn_on_a_terminal_and_nowhere_else(tmp_path: Path) -> Non
         assert registry.digest(layer).partition(":")[2][:12].encode() + b" [" in shown
         quiet = subprocess.run(words, cwd=TREE, capture_output=True, check=True, timeout=60)
     assert quiet.stderr == b""
+
+
+def test_every_verb_takes_names_of_the_store_as_well_as_layouts(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
+    run(capsys, "new", "--image", "team/base")
+    run(capsys, "insert", "--image", "team/base", "--tag", "team/app:1", "file", "/file")
+    run(capsys, "config", "--image", "team/app:1", "--config.label", "a=b")
+    run(capsys, "squash", "--image", "team/app:1", "--tag", "team/flat")
+    run(capsys, "export", "--image", "team/flat", "--output", "tree.tar")
+    run(capsys, "import", "--image", "team/back", "tree.tar")
+    run(capsys, "unpack", "--rootless", "--image", "team/app:1", "bundle")
+    (tmp_path / "bundle/rootfs/new").write_text("y")
+    assert run(capsys, "diff", "bundle").splitlines()[-1] == "A /new"
+    run(capsys, "commit", "--image", "a.example/app:2", "bundle")
+    names = run(capsys, "list", "--format", "{name}").split()
+    hub = [f"docker.io/team/{name}" for name in ("base:latest", "app:1", "flat:latest", "back:latest")]
+    assert sorted(names) == sorted([*hub, "a.example/app:2"])
+    with Store.open(store) as opened:
+        assert check_store(opened).faults == ()
+    assert main(["unpack", "--image", "team/absent", "other"]) == 1
+    assert "no layout in a directory of that name" in capsys.readouterr().err
+    # A directory of that name comes first.
+    make_layout("team", tar(file(b"a")))
+    assert main(["unpack", "--rootless", "--image", "team", "third"]) == 0
+    assert (tmp_path / "third/rootfs/a").exists()
