@@ -25,7 +25,8 @@ class FaultyRegistry:
         self.pushed: dict[str, bytes] = {}
         self.scheme = "http"
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.tokens = 0
+        self.uses = 0
+        self.tokens: set[str] = set()  # those that have not expired
         self.tags = ["1"]
         self.repositories = ["app"]
         self.etag = '"one"'
@@ -197,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(413)
         elif fault == "patch_expired":
             self.drain(length)
-            state.tokens += 1000
+            state.tokens.clear()
             self.answer(401)
         elif fault == "lost_session":
             self.drain(length)
@@ -245,10 +246,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def authorized(self) -> bool:
         given = self.headers.get("Authorization", "")
-        if given == f"Bearer token-{self.state.tokens}" and self.state.take("expired"):
-            self.state.tokens += 1000
-            return False
-        return given == f"Bearer token-{self.state.tokens}"
+        if given in self.state.tokens:
+            self.state.uses += 1
+            # A token that expires has been good for something before.
+            if self.state.uses % 3 == 0 and self.state.take("expired"):
+                self.state.tokens.clear()
+        return given in self.state.tokens
 
     def page(self, key: str, values: list[str]) -> None:
         size = self.state.faults.get("page", len(values) or 1)
@@ -267,8 +270,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != wanted:
             self.answer(401)
             return
-        self.state.tokens += 1
-        self.answer(200, json.dumps({"token": f"token-{self.state.tokens}"}).encode())
+        token = f"token-{len(self.state.requests)}"
+        self.state.tokens.add(f"Bearer {token}")
+        self.answer(200, json.dumps({"token": token}).encode())
 
     def blob(self, digest: str) -> None:
         state = self.state

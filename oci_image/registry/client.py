@@ -30,6 +30,7 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT = 60.0  # seconds, whatever Retry-After says
 _MAX_ERROR_BYTES = 1 << 20
 _MAX_REDIRECTS = 5
+_MAX_LOG_INS = 2  # for one request
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -162,7 +163,8 @@ class RegistryClient:
         """One request, with a token if one is asked for and redirects followed; urllib3's errors pass."""
         scope = scope or self.scope(actions)
         host = urlsplit(self.url("")).netloc
-        for _ in range(_MAX_REDIRECTS):
+        log_ins = 0
+        for _ in range(_MAX_REDIRECTS + _MAX_LOG_INS):
             sent = {"Accept-Encoding": "identity", "User-Agent": "oci-image", **(headers or {})}
             # A token is for the registry; another host must not see it (CVE-2020-15157).
             mine = urlsplit(url).netloc == host
@@ -171,7 +173,9 @@ class RegistryClient:
                 sent["Authorization"] = used
             response = self._connections.request(method, url, headers=sent, body=body, preload_content=False)
             if response.status == 401 and mine and not hasattr(body, "__next__"):
-                if not self._log_in(response, scope, used):
+                # Tokens expire at any time; one that was just made is refused only if it will always be.
+                log_ins += 1
+                if log_ins > _MAX_LOG_INS or not self._log_in(response, scope, used):
                     return response
                 continue
             target = response.headers.get("Location", "")
@@ -181,8 +185,6 @@ class RegistryClient:
             before, url = url, urljoin(url, target)
             if urlsplit(before).scheme == "https" and urlsplit(url).scheme != "https":
                 raise RegistryError("registry redirects to an unencrypted address", where=url)
-        if response.status == 401:
-            return response
         raise RegistryError(f"more than {_MAX_REDIRECTS} redirects", where=url)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, scope: str, used: str) -> bool:

@@ -60,7 +60,6 @@ class Authenticator:
         self._host, self._repository = host, repository
         self._options, self._connections, self._insecure = options, connections, insecure
         self._tokens: dict[str, str] = {}
-        self._refreshed: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def header(self, scope: str) -> str:
@@ -84,11 +83,7 @@ class Authenticator:
             )
             challenges = dict(reversed(parse_challenges(response.headers.get("WWW-Authenticate", ""))))
             if "bearer" in challenges:
-                if used and used == self._refreshed.get(scope):
-                    return False  # a token that was just made is refused too
                 self._tokens[scope] = f"Bearer {self._fetch(challenges['bearer'], scope, known)}"
-                if used:
-                    self._refreshed[scope] = self._tokens[scope]
                 return True
             if "basic" in challenges and known is not None and not used and not known.identity_token:
                 self._tokens[scope] = known.basic()

@@ -56,6 +56,7 @@ def blobs(store: Path) -> int:
         {"stall": 2},
         {"token": 1},
         {"token": 1, "expired": 1},
+        {"token": 1, "expired": 2, "drop": 6},
         {"redirect": 1},
         {"redirect": 1, "drop": 2, "token": 1, "too_many": 1},
     ],
