@@ -380,9 +380,13 @@ class SavedHeap(Build):
             )
 
     def place(self, saved: Path) -> None:
-        """Find what is written to, for the next heap to have it side by side."""
+        """Find what is written to, for the next heap to have it side by side; without it all works, in more memory."""
         rehearsing = self._with_sections(saved)
-        traces = [run(rehearsing, str(stage), "trace", where=self.work) for stage in range(STAGES)]
+        try:
+            traces = [run(rehearsing, str(stage), "trace", where=self.work) for stage in range(STAGES)]
+        except UnavailableError as reason:
+            sys.stderr.write(f"objects of the saved heap are not placed: {reason}\n")
+            return
         written = [[int(line) for line in trace.split()] for trace in traces]
         if any(written):
             self._layout = plan_layout((saved / "owners").read_bytes(), written, self._layout)

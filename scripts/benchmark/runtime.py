@@ -125,10 +125,16 @@ class Running:
         return milliseconds
 
 
+def installed_program() -> Path:
+    """This tree's pyruntime; PYRUNTIME_BIN names another directory than .venv/bin."""
+    usual = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+    return Path(os.environ.get("PYRUNTIME_BIN", usual)) / "pyruntime"
+
+
 def find_runtimes(named: list[str], folder: Path) -> list[Runtime]:
     """The runtimes named as NAME=COMMAND, or the installed ones; the first is the subject."""
     if not named:
-        installed = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "pyruntime"
+        installed = installed_program()
         named = [f"pyruntime={installed}"]
         named += [f"{name}={path}" for name in ("crun", "runc", "youki") if (path := shutil.which(name))]
     found = []
@@ -159,8 +165,7 @@ class Bundles:
         for name in APPLETS:
             (rootfs / "bin" / name).symlink_to("busybox")
         folder.chmod(0o755)
-        program = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "pyruntime"
-        subprocess.run([program, "spec", "--bundle", folder], check=True)
+        subprocess.run([installed_program(), "spec", "--bundle", folder], check=True)
         self._config = json.loads((folder / "config.json").read_text())
         self._config["process"]["terminal"] = False
         self._config["root"]["path"] = str(rootfs)

@@ -137,6 +137,13 @@ static void *dense_calloc(void *context, size_t count, size_t size)
     return heap_calloc(count, size);
 }
 
+static void *(*usual_realloc)(void *, void *, size_t) __attribute__((section("savedstate")));
+
+static void *dense_realloc(void *context, void *old, size_t size)
+{
+    return old == NULL ? heap_malloc(size) : usual_realloc(context, old, size);
+}
+
 /*
  * Write down whose memory is whose.  From here on objects of all sizes lie next to each other: the interpreter's own
  * pools take a page and more for each size.  It knows which blocks are not from its pools, and leaves them to free().
@@ -147,6 +154,8 @@ void end_placement(const char *path)
         PyMemAllocatorEx dense = usual[index];
         dense.malloc = dense_malloc;
         dense.calloc = dense_calloc;
+        dense.realloc = dense_realloc;
+        usual_realloc = usual[index].realloc;
         PyMem_SetAllocator(domains[index], &dense);
     }
     save_section(path, (const char *)owners, (const char *)(owners + grains));

@@ -106,4 +106,6 @@ def run_a_process(root: str, cgroup: str) -> None:
         sys.stderr.write(f"{error}\n")
     finally:
         signals.close()
-    os.rmdir(cgroup)
+        for directory in (f"{cgroup}/own", cgroup):
+            if os.path.isdir(directory):
+                os.rmdir(directory)
