@@ -30,7 +30,7 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT = 60.0  # seconds, whatever Retry-After says
 _MAX_ERROR_BYTES = 1 << 20
 _MAX_REDIRECTS = 5
-_MAX_LOG_INS = 2  # for one request
+_MAX_LOG_INS = 4  # for one request; what other threads do to the token counts too
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
