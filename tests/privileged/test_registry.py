@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,42 +17,13 @@ from oci_image.registry.listing import list_repositories, list_tags
 from oci_image.store.check import check_store
 from oci_image.store.content import Store
 from tests.image_builder import INDEX, MANIFEST, Image, Layer, LayoutBuilder, file, make_layout, tar
-
-CONFIG = """
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}
-http: {addr: "127.0.0.1:%d"}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.privileged.registries import running_registry
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed")
-    folder = tmp_path_factory.mktemp("registry")
-    port = free_port()
-    (folder / "config.yml").write_text(CONFIG % (folder / "data", port))
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with running_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 @pytest.fixture
