@@ -55,6 +55,7 @@ class BuildOptions:
     target: str = ""
     arguments: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, bytes] = field(default_factory=dict)
     use_cache: bool = True
     pull: str = "missing"
     platform: Platform | None = None  # None: this machine's

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from oci_image.build.cache import step_key
+from oci_image.build.mounts import make_mount, mount_key, parse_mount
 from oci_image.build.running import Command, Mount
 from oci_image.build.state import PROXY_ARGUMENTS
 from oci_image.build.variables import expand_word
@@ -24,9 +26,12 @@ NETWORKS = ("default", "host", "none")
 def run_step(build: Build, state: StageState, stage: Stage, instruction: Instruction) -> None:
     """Carry RUN out; ImageError."""
     network = build.options.network
+    requests = []
     for name, value in instruction.flags:
         value = expand_word(value, state.lookup, build.escape)
-        if name == "network":
+        if name == "mount":
+            requests.append(parse_mount(value, state.directory))
+        elif name == "network":
             if value not in NETWORKS:
                 raise ImageError(f"invalid network mode: {value!r}", hint=f"known: {', '.join(NETWORKS)}")
             network = build.options.network if value == "default" else value
@@ -39,26 +44,35 @@ def run_step(build: Build, state: StageState, stage: Stage, instruction: Instruc
     arguments = state.used_arguments()
     key = step_key(
         kind="RUN", words=words, script=script, arguments=arguments, environment=state.environment,
-        user=state.user, directory=state.directory, network=network, **build.step_parts(state),
+        user=state.user, directory=state.directory, network=network,
+        mounts=[mount_key(build, stage, request) for request in requests], **build.step_parts(state),
     )  # fmt: skip
 
     def make(area: Area) -> None:
         proxies = {name: value for name, value in build.options.arguments.items() if name in PROXY_ARGUMENTS}
         visible = [f"{name}={value}" for name, value in {**proxies, **arguments}.items()]
-        mounts = []
-        if script:
-            path = os.path.join(area.path, "script")
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(script)
-            os.chmod(path, 0o755)
-            mounts.append(Mount(words[0], path, ("bind", "ro"), is_directory=False))
-        command = Command(
-            tuple(words), (*visible, *state.environment), state.directory, state.user, network, tuple(mounts)
-        )
-        build.runner.run(area, command)
+        with contextlib.ExitStack() as opened:
+            mounts = [_script(area, words[0], script)] if script else []
+            for request in requests:
+                mount, variables = make_mount(build, stage, request, opened)
+                mounts += [mount] if mount is not None else []
+                visible += variables
+            environment = (*visible, *state.environment)
+            command = Command(
+                tuple(words), environment, state.directory, state.user, network, tuple(mounts)
+            )
+            build.runner.run(area, command)
 
     prefix = f"|{len(arguments)} {' '.join(f'{n}={v}' for n, v in arguments.items())} " if arguments else ""
     build.layer_step(state, key, f"RUN {prefix}{' '.join(words)}", make)
+
+
+def _script(area: Area, target: str, text: str) -> Mount:
+    path = os.path.join(area.path, "script")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
+    return Mount(target, path, ("bind", "ro"), is_directory=False)
 
 
 def _words(state: StageState, instruction: Instruction) -> tuple[list[str], str]:

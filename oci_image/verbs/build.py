@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from oci_image.build.builder import BuildOptions, build_image
+from oci_image.build.mounts import read_secret
 from oci_image.model.platform import parse_platform
 from oci_image.transfer import POLICIES
 from oci_image.verbs.options import add_registry, add_store, registry_options
@@ -47,6 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a build argument; without a value that of the environment",
     )  # fmt: skip
     parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="add a label")
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="id=NAME,src=FILE",
+        help="what RUN --mount=type=secret sees",
+    )
     parser.add_argument("--no-cache", action="store_true", help="do every step anew")
     parser.add_argument(
         "--pull", nargs="?", const="always", default="missing", choices=POLICIES, metavar="WHEN",
@@ -84,6 +92,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         target=arguments.target,
         arguments=_build_arguments(arguments.build_arg),
         labels=_labels(arguments.label),
+        secrets=dict(map(read_secret, arguments.secret)),
         use_cache=not arguments.no_cache,
         pull=arguments.pull,
         platform=parse_platform(arguments.platform) if arguments.platform else None,
