@@ -6,6 +6,7 @@ docs/library.md shows how the parts go together.
 """
 
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
+from oci_image.build.mounts import read_secret
 from oci_image.configure import CLEARABLE, ConfigChanges, configure_image, create_image, tag_of
 from oci_image.copying import CopyOptions, CopyResult, copy_image
 from oci_image.errors import ImageError, IntegrityError, RegistryError, SnapshotError
@@ -182,6 +183,7 @@ __all__ = [
     "read_image",
     "read_index",
     "read_raw_manifest",
+    "read_secret",
     "remove_bundle",
     "remove_from_index",
     "repack_bundle",

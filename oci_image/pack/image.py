@@ -150,7 +150,10 @@ def new_draft(platform: Platform, created: str = "") -> ImageDraft:
         "config": {"mediaType": OCI_CONFIG},
         "layers": [],
     }
-    named = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    # What every machine of an architecture has is not said, as other tools have it.
+    usual = (platform.architecture, platform.variant) in (("amd64", "v1"), ("arm64", "v8"))
+    variant = "" if usual else platform.variant
+    named = {"architecture": platform.architecture, "os": platform.os, "variant": variant}
     config: dict[str, Any] = {key: value for key, value in named.items() if value}
     config |= {"created": created or timestamp(), "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
     return ImageDraft(manifest, copy.deepcopy(config))

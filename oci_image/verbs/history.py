@@ -9,9 +9,11 @@ from oci_image.inspecting import inspect_image, read_history
 from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
+    add_any_image,
     add_platform,
     add_registry,
     add_store,
+    any_image,
     readable_size,
     registry_options,
 )
@@ -38,14 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_platform(parser)
     add_registry(parser)
     parser.add_argument("--no-trunc", action="store_true", help="show whole commands")
-    parser.add_argument("image", metavar="IMAGE", help="which image")
+    add_any_image(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     platform = parse_platform(arguments.platform) if arguments.platform else None
     image = inspect_image(
-        arguments.image, platform, store=arguments.store, registry=registry_options(arguments)
+        any_image(arguments), platform, store=arguments.store, registry=registry_options(arguments)
     )
     steps = read_history(image)[::-1]
     lines = [f"{'CREATED':<20} {'SIZE':>9}  CREATED BY"]

@@ -41,11 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
+    if len(arguments.paths) != (1 if arguments.whiteout else 2):
+        raise UsageError("insert takes SRC and DST, and with --whiteout DST alone")
+    if arguments.whiteout and arguments.opaque:
+        raise UsageError("--whiteout takes a path out, so there is nothing that --opaque could hide")
     layout, reference = locate_image(arguments.image)
     tag = tag_in(layout, arguments.tag) or tag_of(reference)
     history = history_of(arguments, "oci-image insert")
-    if len(arguments.paths) != (1 if arguments.whiteout else 2):
-        raise UsageError("insert takes SRC and DST, and with --whiteout DST alone")
     if arguments.whiteout:
         manifest = insert_whiteout(layout, reference, arguments.paths[0], tag=tag, history=history)
     else:

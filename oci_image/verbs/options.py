@@ -25,6 +25,33 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_any_image(parser: argparse.ArgumentParser) -> None:
+    """An image of any place, or by --image as umoci has it."""
+    parser.add_argument(
+        "--image",
+        default="",
+        dest="named",
+        metavar="IMAGE",
+        help="LAYOUT[:TAG|@DIGEST], or a name of the store",
+    )
+    parser.add_argument("image", nargs="?", default="", metavar="IMAGE", help="which image, of any place")
+
+
+def any_image(arguments: argparse.Namespace) -> str:
+    """The image that `add_any_image` was given, as places are written.  Raises: UsageError, ImageError."""
+    from oci_image.locations import locate_image
+
+    if bool(arguments.named) == bool(arguments.image):
+        raise UsageError("one image is to be named", hint="as IMAGE, or with --image LAYOUT[:TAG]")
+    if arguments.image:
+        image: str = arguments.image
+        return image
+    layout, reference = locate_image(arguments.named, store=arguments.store)
+    if reference.digest:
+        return f"oci:{layout}@{reference.digest}"
+    return f"oci:{layout}:{reference.tag}" if reference.tag else f"oci:{layout}"
+
+
 def add_platform(parser: argparse.ArgumentParser) -> None:
     """--platform."""
     parser.add_argument(

@@ -10,9 +10,11 @@ from oci_image.inspecting import inspect_image, read_history
 from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
+    add_any_image,
     add_platform,
     add_registry,
     add_store,
+    any_image,
     readable_size,
     registry_options,
 )
@@ -29,7 +31,8 @@ Places: {PLACES}."""
 EXAMPLES = """\
 examples:
   oci-image stat alpine
-  oci-image stat --json oci:layout:app"""
+  oci-image stat --json oci:layout:app
+  oci-image stat --image layout:app"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,14 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_platform(parser)
     add_registry(parser)
-    parser.add_argument("image", metavar="IMAGE", help="which image")
+    add_any_image(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     platform = parse_platform(arguments.platform) if arguments.platform else None
     image = inspect_image(
-        arguments.image, platform, store=arguments.store, registry=registry_options(arguments)
+        any_image(arguments), platform, store=arguments.store, registry=registry_options(arguments)
     )
     steps = [asdict(step) for step in read_history(image)]
     lines = [f"manifest  {image.manifest.digest}  {readable_size(image.manifest.size)}"]
