@@ -40,6 +40,7 @@ def parse_cgroup_layout(mountinfo: str, own: str) -> CgroupLayout:
                     mount_point=mount_point,
                     mount_root=mount_root,
                     own_path=paths.get("", "/"),
+                    options=tuple(option for option in options.split(",") if option not in ("rw", "ro")),
                 ),
             )
         elif kind == "cgroup":

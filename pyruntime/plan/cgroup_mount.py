@@ -32,7 +32,7 @@ def plan_cgroup_mount(
             source="cgroup",
             path=path,
             flags=options.flags,
-            data=options.data,
+            data=options.data or _options_of_host(view),
             fallback_host_path=own,
         )
         return
@@ -67,3 +67,11 @@ def _unified_mount_point(view: ContainerView) -> str:
     # Without rights over cgroups the container has none of its own; it sees the host's, which it cannot write to.
     host = (hierarchy.mount_point for hierarchy in view.cgroup_layout.hierarchies if hierarchy.version == 2)
     return next(host, "")
+
+
+def _options_of_host(view: ContainerView) -> str:
+    """From the host's cgroup namespace a mount changes the options of the hierarchy as a whole: the host's again."""
+    if view.has_namespace("cgroup"):
+        return ""
+    host = (hierarchy.options for hierarchy in view.cgroup_layout.hierarchies if hierarchy.version == 2)
+    return ",".join(next(host, ()))

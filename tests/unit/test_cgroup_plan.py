@@ -9,9 +9,10 @@ from pyruntime.base.errors import SpecError
 from pyruntime.host.cgroups import parse_cgroup_layout
 from pyruntime.plan.cgroup import CgroupPlan, plan_cgroup
 from pyruntime.plan.cgroup.cpu import weight_of_shares
+from pyruntime.plan.cgroup.delegation import cgroup_owner, domain_limit
 from pyruntime.plan.cgroup.devices import device_program, device_rules
 from pyruntime.plan.cgroup.layout import CgroupLayout
-from pyruntime.plan.cgroup.operations import WriteCgroupFile, WriteMemoryLimits
+from pyruntime.plan.cgroup.operations import OwnCgroup, WriteCgroupFile, WriteMemoryLimits
 from pyruntime.spec.config import Config
 from pyruntime.spec.linux import Resources
 
@@ -187,3 +188,53 @@ def test_the_device_policy_of_v2(request_: tuple[int, int, int, int], allowed: i
     )
     program = device_program(device_rules(resources))
     assert verdict(program, *request_) == allowed
+
+
+WRITABLE = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
+MAPS = [{"containerID": 0, "hostID": 1000, "size": 10}, {"containerID": 10, "hostID": 5000, "size": 10}]
+
+
+def owner(
+    *kinds: str, mount: dict[str, Any] | None = None, user: int = 0, maps: list[dict[str, int]] | None = None
+) -> int:
+    document = {
+        "ociVersion": "1.3.0",
+        "linux": {"namespaces": [{"type": kind} for kind in kinds], "uidMappings": maps or []},
+        "mounts": [WRITABLE if mount is None else mount],
+        "process": {"cwd": "/", "user": {"uid": user, "gid": 0}},
+    }
+    return cgroup_owner(decode(Config, document))
+
+
+def test_the_user_that_may_write_to_its_cgroup_owns_it() -> None:
+    assert owner("cgroup", user=7) == 7
+    assert owner("cgroup", "user", user=3, maps=MAPS) == 1003
+    assert owner("cgroup", "user", user=12, maps=MAPS) == 5002
+    assert owner("cgroup", "user", user=30, maps=MAPS) == -1, "not mapped"
+    assert owner("user", user=3, maps=MAPS) == -1, "no cgroup namespace"
+    assert owner("cgroup", mount=WRITABLE | {"options": ["ro"]}) == -1
+    assert owner("cgroup", mount=WRITABLE | {"destination": "/elsewhere"}) == -1
+    document = {"namespaces": [{"type": "cgroup"}]}
+    config = {"ociVersion": "1.3.0", "linux": document, "mounts": [WRITABLE]}
+    made = plan_cgroup(
+        decode(Config, config | {"process": {"cwd": "/", "user": {"uid": 7, "gid": 0}}}),
+        V2,
+        "box",
+        rootless=False,
+    ).make
+    assert made[-1] == OwnCgroup(origin="/linux/cgroupsPath", path="/cg/user/box", user=7)
+
+
+@pytest.mark.parametrize(
+    ("resources", "where"),
+    [
+        ({"cpu": {"shares": 5}, "pids": {"limit": 3}, "unified": {"cpuset.cpus": "0"}}, ""),
+        ({"memory": {"limit": 1}}, "/linux/resources/memory"),
+        ({"blockIO": {"weight": 10}}, "/linux/resources/blockIO"),
+        ({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}, "/linux/resources/hugepageLimits"),
+        ({"rdma": {"mlx": {"hcaHandles": 1}}}, "/linux/resources/rdma"),
+        ({"unified": {"memory.max": "1"}}, "/linux/resources/unified/memory.max"),
+    ],
+)
+def test_limits_that_threads_cannot_have_are_known(resources: dict[str, Any], where: str) -> None:
+    assert domain_limit(decode(Resources, resources)) == where

@@ -7,7 +7,8 @@ class Hierarchy(Record):
     """One mounted hierarchy.
 
     `controllers` of v1 may be a name ("name=systemd"); those of v2 are what its root offers.
-    `mount_root` is what of the hierarchy is mounted, `own_path` the path of the runtime in it.
+    `mount_root` is what of the hierarchy is mounted, `own_path` the path of the runtime in it.  `options` are those
+    that v2 as a whole was mounted with.
     """
 
     version: int
@@ -15,6 +16,7 @@ class Hierarchy(Record):
     mount_point: str
     mount_root: str = "/"
     own_path: str = "/"
+    options: tuple[str, ...] = ()
 
 
 class CgroupLayout(Record):
