@@ -90,6 +90,19 @@ class Bench:
             errors.seek(0)
             return Command(words, finished.returncode, output.read(), errors.read())
 
+    def command_in(self, directory: str, *arguments: str) -> Command:
+        """The command with this working directory."""
+        result = subprocess.run(
+            self.words(*arguments),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+            check=False,
+            cwd=directory,
+        )
+        return Command(result.args, result.returncode, result.stdout, result.stderr)
+
     def with_descriptors(self, count: int, *arguments: str) -> Command:
         """The command with descriptors 3 and those after it open."""
         shell = "".join(f" {number}</dev/null" for number in range(3, 3 + count))

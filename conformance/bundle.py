@@ -38,9 +38,12 @@ def plain_config() -> JsonObject:
 
 
 def changed(config: JsonObject, changes: Changes) -> JsonObject:
-    """A copy of `config` with each value at its pointer; missing objects are made, `-` appends to an array."""
-    result = copy.deepcopy(config)
+    """A copy of `config` with each value at its pointer; missing objects are made, `-` appends to an array, and "" is
+    the whole config."""
+    result: JsonObject = copy.deepcopy(changes.get("", config))
     for pointer, value in changes.items():
+        if not pointer:
+            continue
         *way, last = pointer.removeprefix("/").split("/")
         place: Any = result
         for step in way:

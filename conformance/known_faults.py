@@ -23,6 +23,7 @@ TAKES_ANY = "it takes whatever is at the path for the device"
 
 KNOWN_FAULTS: dict[str, dict[str, str]] = {
     "runc": {
+        "verbs/exec-process": "1.1.5 passes over the umask of the file",
         "features/mount-options": "1.1.5 names two that it then gets wrong: ratime and rnostrictatime",
         "network-devices/*": LATER,
         "lifecycle/version-invalid": "1.1.5 does not look at ociVersion",
@@ -73,7 +74,11 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "runtime-tools/process_rlimits": "1.1.5 starts its Go runtime under the limits that the program asks for",
     },
     "crun": {
+        "verbs/exec-inherits": "1.8.1 begins in / as root, whatever the process of the container has",
+        "verbs/resume-running": "1.8.1 thaws what is not frozen",
+        "verbs/events-interval": "1.8.1 has no such verb (crun issue 1273)",
         "network-devices/*": LATER,
+        "terminal/foreground": "1.8.1 passes the size on only when it changes",
         "terminal/not-needed": "1.8.1 passes over a console socket that it does not need",
         "lifecycle/kill-unknown-signal": "1.8.1 takes a name that it does not know for signal 0",
         "lifecycle/invalid-values": "1.8.1 passes over args that are no array",

@@ -258,6 +258,17 @@ static void answer_sleep(const char *seconds)
     putchar('0');
 }
 
+/* Uses the processor for so many seconds. */
+static void answer_spin(const char *seconds)
+{
+    time_t end = time(NULL) + strtol(seconds, NULL, 10);
+
+    fflush(stdout);
+    while (time(NULL) < end)
+        ;
+    putchar('0');
+}
+
 static void answer_exit(const char *status)
 {
     printf("0, \"end\": true}\n");
@@ -272,6 +283,7 @@ static const struct question {
     {"write", answer_write},     {"open", answer_open},   {"mknod", answer_mknod}, {"call", answer_call},
     {"clock", answer_clock},     {"tty", answer_tty},     {"sleep", answer_sleep}, {"exit", answer_exit},
     {"signals", answer_signals}, {"stdin", answer_stdin}, {"size", answer_size},   {"net", answer_net},
+    {"spin", answer_spin},
 };
 
 static void ask(char *argument)
