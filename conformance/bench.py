@@ -143,6 +143,20 @@ class Bench:
         found = {os.path.realpath(path) for path in glob.glob("/sys/fs/cgroup/*/")}
         return sorted(path for path in found if os.path.exists(f"{path}/cgroup.procs"))
 
+    def shared_tree(self) -> str:
+        """A directory of the host that is a shared mount, with an empty directory `below` in it."""
+        tree = tempfile.mkdtemp(prefix="shared-", dir=self.directory)
+        os.chmod(tree, 0o755)
+        for words in (("-t", "tmpfs", "tmpfs", tree), ("--make-private", tree), ("--make-shared", tree)):
+            subprocess.run(["mount", *words], check=True, capture_output=True)
+        self._mounted.append(tree)
+        os.mkdir(f"{tree}/below")
+        return tree
+
+    def mount_below(self, tree: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", f"{tree}/below"], check=True, capture_output=True)
+        self._mounted.insert(0, f"{tree}/below")
+
     def nested_tree(self, *options: str) -> str:
         """A directory of the host with a tmpfs at `below` in it, mounted with `options`, until the bench is left."""
         tree = f"{self.directory}/tree"

@@ -11,7 +11,8 @@ HEAD = """# Conformance to runtime-spec 1.3
 Made by `python -m conformance --markdown FILE --runtime ...`; do not edit. Each row is a sentence of the
 specification, what every caller of runc relies on, or a program of the OCI runtime-tools, and how the runtimes fared:
 ✓ holds, ✗ does not hold (known and argued in `conformance/known_faults.py`), **✗** does not hold, ? cannot be shown
-on any of these hosts. Where hosts differ, the sign follows the number of the host.
+on any of these hosts. Where hosts differ, the sign follows the number of the host. Which requirement stands for which
+sentence, and why some have none, is in [coverage.toml](../conformance/specification/coverage.toml).
 """
 
 

@@ -83,11 +83,13 @@ def start_twice(bench: Bench) -> None:
     "start-without-process", "config.md#process", "Start without `process` in the config is an error."
 )
 def start_without_process(bench: Bench) -> None:
-    container = bench.container({"/process/args": []})
-    created = bench.command("create", "--bundle", container.bundle, container.identifier)
-    if created.returncode == 0:
-        result = bench.command("start", container.identifier)
-        expect(result.returncode != 0, "`start` without arguments succeeded")
+    for pointer, value in (("/process", ABSENT), ("/process/args", [])):
+        container = bench.container({})
+        container.rewrite({pointer: value})
+        result = container.command("create", "--bundle", container.bundle, container.identifier)
+        if result.returncode == 0:
+            result = container.command("start", container.identifier)
+        expect(result.returncode != 0, "a container without anything to run was started")
 
 
 @SUBJECT.must("kill-signals", "runtime.md#kill", "Kill sends the signal to the container's process.")
