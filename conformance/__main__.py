@@ -70,7 +70,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="join in a --json of another host",
     )
     for name in ("junit", "html", "markdown", "json"):
-        add(f"--{name}", metavar="FILE", help=f"write the report there as {name}")
+        said = ", or - for standard output alone" if name == "json" else ""
+        add(f"--{name}", metavar="FILE", help=f"write the report there as {name}{said}")
     options = parser.parse_args(arguments)
     if not options.runtime and not options.list:
         parser.error("give at least one --runtime PATH")
@@ -134,7 +135,9 @@ def write(options: argparse.Namespace, report: Report, others: Sequence[Report])
         options.json: lambda: record(report),
     }
     for path, make in made.items():
-        if path:
+        if path == "-":
+            sys.stdout.write(make())
+        elif path:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(make())
 
@@ -155,7 +158,8 @@ def run(options: argparse.Namespace) -> int:
         raise UnusableError("making containers needs root")
     judgements = judge_all(requirements, programs, runtimes, options.at_once)
     report = Report(host_line(), {one.name: f"{one.kind} {one.version}" for one in runtimes}, judgements)
-    sys.stdout.write(tap(report) if options.tap else summary(report))
+    if options.json != "-":
+        sys.stdout.write(tap(report) if options.tap else summary(report))
     write(options, report, others)
     strange = unargued(report) if options.strict else []
     for line in strange:
