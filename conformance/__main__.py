@@ -61,6 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="fail as well for what cannot be shown here without a known reason",
     )
     add("--tap", action="store_true", help="print TAP instead of what failed")
+    add("--from", dest="made", metavar="FILE", help="judge nothing, and report what a --json says")
     add(
         "--with",
         action="append",
@@ -73,7 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         said = ", or - for standard output alone" if name == "json" else ""
         add(f"--{name}", metavar="FILE", help=f"write the report there as {name}{said}")
     options = parser.parse_args(arguments)
-    if not options.runtime and not options.list:
+    if not (options.runtime or options.list or options.made):
         parser.error("give at least one --runtime PATH")
     return options
 
@@ -142,6 +143,16 @@ def write(options: argparse.Namespace, report: Report, others: Sequence[Report])
                 file.write(make())
 
 
+def judged(
+    options: argparse.Namespace, requirements: Sequence[Checked], programs: Sequence[Requirement]
+) -> Report:
+    runtimes = find_runtimes(options.runtime)
+    if os.geteuid() != 0:
+        raise UnusableError("making containers needs root")
+    judgements = judge_all(requirements, programs, runtimes, options.at_once)
+    return Report(host_line(), {one.name: f"{one.kind} {one.version}" for one in runtimes}, judgements)
+
+
 def run(options: argparse.Namespace) -> int:
     requirements = [one for one in REQUIREMENTS if chosen(one.identifier, options)]
     programs = [one for one in PROGRAMS if chosen(one.identifier, options) and not options.no_runtime_tools]
@@ -153,18 +164,14 @@ def run(options: argparse.Namespace) -> int:
         return 0
     known = {one.identifier: one for one in (*REQUIREMENTS, *PROGRAMS)}
     others = [load_record(path, known) for path in options.others]
-    runtimes = find_runtimes(options.runtime)
-    if os.geteuid() != 0:
-        raise UnusableError("making containers needs root")
-    judgements = judge_all(requirements, programs, runtimes, options.at_once)
-    report = Report(host_line(), {one.name: f"{one.kind} {one.version}" for one in runtimes}, judgements)
+    report = load_record(options.made, known) if options.made else judged(options, requirements, programs)
     if options.json != "-":
         sys.stdout.write(tap(report) if options.tap else summary(report))
     write(options, report, others)
     strange = unargued(report) if options.strict else []
     for line in strange:
         print(line, file=sys.stderr)
-    failed = any(one.verdict is Verdict.FAILED for judged in judgements.values() for one in judged)
+    failed = any(one.verdict is Verdict.FAILED for found in report.judgements.values() for one in found)
     return FAILED if failed or strange else 0
 
 

@@ -72,7 +72,6 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "runtime-tools/linux_rootfs_propagation": "1.1.5 makes the root unbindable before it binds it",
         "runtime-tools/linux_seccomp": "1.1.5 needs getcwd after it has loaded the filter",
         "runtime-tools/process_capabilities": "1.1.5 fails if a capability cannot be granted",
-        "runtime-tools/process_rlimits": "1.1.5 starts its Go runtime under the limits that the program asks for",
     },
     "crun": {
         "verbs/exec-inherits": "1.8.1 begins in / as root, whatever the process of the container has",
