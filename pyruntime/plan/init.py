@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _KEY_SEARCH_BY_USER = 0x80000  # KEY_USR_SEARCH
 _KEY_SEARCH_BY_OTHER = 0x8  # KEY_OTH_SEARCH: in a user namespace the owner is seen as somebody else
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
-_MEMORY_MODES = {
+MEMORY_MODES = {
     "MPOL_DEFAULT": 0,
     "MPOL_PREFERRED": 1,
     "MPOL_BIND": 2,
@@ -58,7 +58,7 @@ _MEMORY_MODES = {
     "MPOL_PREFERRED_MANY": 5,
     "MPOL_WEIGHTED_INTERLEAVE": 6,
 }
-_MEMORY_FLAGS = {
+MEMORY_FLAGS = {
     "MPOL_F_STATIC_NODES": 1 << 15,
     "MPOL_F_RELATIVE_NODES": 1 << 14,
     "MPOL_F_NUMA_BALANCING": 1 << 13,
@@ -193,16 +193,16 @@ def plan_execution_domain(linux: Linux) -> list[Operation]:
 def _plan_memory_policy(linux: Linux) -> SetMemoryPolicy:
     policy = linux.memory_policy
     assert policy is not None, "only called when there is one"
-    mode = _MEMORY_MODES.get(policy.mode)
+    mode = MEMORY_MODES.get(policy.mode)
     if mode is None:
-        hint = f"use one of {', '.join(_MEMORY_MODES)}"
+        hint = f"use one of {', '.join(MEMORY_MODES)}"
         raise SpecError(f"unknown memory policy {policy.mode!r}", where="/linux/memoryPolicy/mode", hint=hint)
     for index, flag in enumerate(policy.flags):
-        if flag not in _MEMORY_FLAGS:
-            hint = f"use one of {', '.join(_MEMORY_FLAGS)}"
+        if flag not in MEMORY_FLAGS:
+            hint = f"use one of {', '.join(MEMORY_FLAGS)}"
             where = f"/linux/memoryPolicy/flags/{index}"
             raise SpecError(f"unknown memory policy flag {flag!r}", where=where, hint=hint)
-        mode |= _MEMORY_FLAGS[flag]
+        mode |= MEMORY_FLAGS[flag]
     nodes = cpu_mask(policy.nodes, "/linux/memoryPolicy/nodes") if policy.nodes else b""
     return SetMemoryPolicy(origin="/linux/memoryPolicy", mode=mode, nodes=nodes)
 

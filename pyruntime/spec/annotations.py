@@ -1,4 +1,4 @@
-"""Annotations that change what a container is: crun's, which podman, cri-o and their users set.
+"""Annotations that change what a container is: crun's and runc's, which podman, cri-o and their users set.
 
 Source: crun(1), "EXTENSIONS TO OCI".
 """
@@ -15,7 +15,11 @@ HOOK_STDERR = "run.oci.hooks.stderr"
 MOUNT_CONTEXT = "run.oci.mount_context_type"
 STRICT_SECCOMP = "run.oci.seccomp_fail_unknown_syscall"
 _SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
-_SUBGROUP = "run.oci.systemd.subgroup"
+SUB_CGROUP = "run.oci.systemd.subgroup"
+# runc's: a prefix, followed by the name of a property of the systemd unit.
+SYSTEMD_PROPERTY = "org.systemd.property."
+# A configuration file of CRIU's for this container.
+CRIU_CONFIG = "org.criu.config"
 
 MOUNT_CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
@@ -28,8 +32,10 @@ REFUSED = {
 # What only places the container otherwise.
 IGNORED = ("run.oci.delegate-cgroup", "run.oci.systemd.force_cgroup_v1")
 
+# One that ends in a dot stands for all that begin with it (features.md, "Unsafe annotations in config.json").
 ACTED_UPON = (
-    HOOK_STDERR, HOOK_STDOUT, KEEP_GROUPS, MOUNT_CONTEXT, PIDFD_RECEIVER, _SECCOMP_RECEIVER, STRICT_SECCOMP, _SUBGROUP,
+    CRIU_CONFIG, SYSTEMD_PROPERTY, HOOK_STDERR, HOOK_STDOUT, KEEP_GROUPS, MOUNT_CONTEXT, PIDFD_RECEIVER,
+    _SECCOMP_RECEIVER, STRICT_SECCOMP, SUB_CGROUP,
 )  # fmt: skip
 
 

@@ -70,9 +70,10 @@ def checkpoint_container(store: Store, container_id: str, options: CriuOptions) 
         if status in (CREATING, CREATED, STOPPED):
             raise StateError(f"Container cannot be checkpointed in {status} state", where=container_id)
         config = decode_config(store.load_config_text(container_id))
-        # Where its cgroups are and what they limit makes no difference here.
+        # What lies outside of its mounts makes no difference here.
         if config.linux is not None:
-            config = config.replace(linux=config.linux.replace(cgroups_path="", resources=None))
+            rest = config.linux.replace(cgroups_path="", resources=None, intel_rdt=None, net_devices={})
+            config = config.replace(linux=rest)
         then = LaunchOptions(cgroup_manager="cgroupfs" if state.cgroup_directories else "disabled")
         facts, layout = read_host_facts(), read_cgroup_layout()
         plan = plan_create(config, container_id, state.bundle, facts, layout, then)

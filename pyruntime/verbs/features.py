@@ -1,5 +1,9 @@
-"""pyruntime features: what this runtime can do, for engines (features.md of the spec)."""
+"""pyruntime features: what this runtime can do, for engines (features.md of the spec).
 
+The lists are those by which plans are made, so that nothing is claimed which a plan would refuse.
+"""
+
+import os
 import sys
 
 from pyruntime.base.jsonio import dumps
@@ -12,20 +16,19 @@ USAGE = ""
 OPTIONS: tuple[Option, ...] = ()
 
 _HOOKS = "prestart createRuntime createContainer startContainer poststart poststop"
-_NAMESPACES = "cgroup ipc mount network pid time user uts"
-_ACTIONS = "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG NOTIFY TRACE TRAP"
-_OPERATORS = "EQ GE GT LE LT MASKED_EQ NE"
-_ARCHITECTURES = (
-    "AARCH64 ARM MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 "
-    "PPC PPC64 PPC64LE RISCV64 S390 S390X X32 X86 X86_64"
-)
-_MEMORY_MODES = "BIND DEFAULT INTERLEAVE LOCAL PREFERRED PREFERRED_MANY WEIGHTED_INTERLEAVE"
-_MEMORY_FLAGS = "NUMA_BALANCING RELATIVE_NODES STATIC_NODES"
-_FLAGS = "LOG SPEC_ALLOW TSYNC WAIT_KILLABLE_RECV"
+# Since which kernel seccomp(2) takes a flag; TSYNC is about other threads, and there are none.
+_FLAG_KERNELS = {
+    "SECCOMP_FILTER_FLAG_LOG": (4, 14),
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": (4, 17),
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": (5, 19),
+}
 
 
-def features() -> dict[str, object]:
-    """The features document; true stands for what is built, whatever this host allows."""
+def features(release: str = "") -> dict[str, object]:
+    """The features document; true stands for what is built, whatever this host allows.
+
+    `release`: the kernel's, as uname(2) has it; only the list of supported seccomp flags depends on it.
+    """
     from pyruntime.plan.mount_options import KNOWN_OPTIONS
 
     return {
@@ -33,42 +36,51 @@ def features() -> dict[str, object]:
         "ociVersionMax": SPEC_VERSION,
         "hooks": _HOOKS.split(),
         "mountOptions": sorted(KNOWN_OPTIONS),
-        "linux": _linux(),
+        "linux": _linux(release or os.uname().release),
         "annotations": _annotations(),
-        "potentiallyUnsafeConfigAnnotations": [
-            "bundle",
-            "org.systemd.property.",
-            *ACTED_UPON,
+        "potentiallyUnsafeConfigAnnotations": sorted(ACTED_UPON),
+    }
+
+
+def _linux(release: str) -> dict[str, object]:
+    from pyruntime.plan.capabilities import CAPABILITY_NUMBERS
+    from pyruntime.plan.init import MEMORY_FLAGS, MEMORY_MODES
+    from pyruntime.plan.view import NAMESPACE_FLAGS
+
+    return {
+        "namespaces": sorted(NAMESPACE_FLAGS),
+        "capabilities": sorted(CAPABILITY_NUMBERS, key=CAPABILITY_NUMBERS.__getitem__),
+        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
+        "seccomp": _seccomp(release),
+        "apparmor": {"enabled": True},
+        "selinux": {"enabled": True},
+        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+        "memoryPolicy": {"modes": sorted(MEMORY_MODES), "flags": sorted(MEMORY_FLAGS)},
+        "mountExtensions": {"idmap": {"enabled": True}},
+        "netDevices": {"enabled": True},
+    }
+
+
+def _seccomp(release: str) -> dict[str, object]:
+    from pyruntime.plan.seccomp import ACTIONS, ARCHITECTURES, FLAGS, OPERATORS
+
+    return {
+        "enabled": bool(libseccomp_version()),
+        "actions": sorted(ACTIONS),
+        "operators": sorted(OPERATORS),
+        "archs": sorted(ARCHITECTURES),
+        "knownFlags": sorted(FLAGS),
+        "supportedFlags": [
+            flag for flag in sorted(FLAGS) if kernel_version(release) >= _FLAG_KERNELS.get(flag, (0, 0))
         ],
     }
 
 
-def _linux() -> dict[str, object]:
-    from pyruntime.plan.capabilities import CAPABILITY_NUMBERS
-
-    flags = [f"SECCOMP_FILTER_FLAG_{flag}" for flag in _FLAGS.split()]
-    return {
-        "namespaces": _NAMESPACES.split(),
-        "capabilities": sorted(CAPABILITY_NUMBERS, key=CAPABILITY_NUMBERS.__getitem__),
-        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
-        "seccomp": {
-            "enabled": bool(libseccomp_version()),
-            "actions": [f"SCMP_ACT_{action}" for action in _ACTIONS.split()],
-            "operators": [f"SCMP_CMP_{operator}" for operator in _OPERATORS.split()],
-            "archs": [f"SCMP_ARCH_{architecture}" for architecture in _ARCHITECTURES.split()],
-            "knownFlags": flags,
-            "supportedFlags": flags,
-        },
-        "apparmor": {"enabled": True},
-        "selinux": {"enabled": True},
-        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
-        "memoryPolicy": {
-            "modes": [f"MPOL_{name}" for name in _MEMORY_MODES.split()],
-            "flags": [f"MPOL_F_{name}" for name in _MEMORY_FLAGS.split()],
-        },
-        "mountExtensions": {"idmap": {"enabled": True}},
-        "netDevices": {"enabled": True},
-    }
+def kernel_version(release: str) -> tuple[int, int]:
+    """(6, 1) of "6.1.0-13-amd64"; (0, 0) of what is no release."""
+    major, _, rest = release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return (int(major), int(minor)) if major.isdigit() and minor else (0, 0)
 
 
 def _annotations() -> dict[str, str]:

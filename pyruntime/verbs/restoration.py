@@ -44,6 +44,8 @@ def restore_container(
         from pyruntime.verbs.systemd_driver import load_systemd_driver
 
         load_systemd_driver()
+    if prepared.plan.net_devices:
+        __import__("pyruntime.execute.net_devices")
     restart.forbid()
     creation = Creation(store, prepared, store.reserve(prepared.container_id))
     try:

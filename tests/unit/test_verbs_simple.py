@@ -13,7 +13,7 @@ import pytest
 from pyruntime.base.errors import ExpectedError, HostError, StateError, UsageError
 from pyruntime.host.process import start_time
 from pyruntime.host.rootless import user_name
-from pyruntime.plan.init import _MEMORY_FLAGS, _MEMORY_MODES
+from pyruntime.plan.init import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.store.state import CLONE_NEWPID, ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.delete import delete_container
@@ -331,8 +331,8 @@ def test_features_tells_engines_what_they_look_for() -> None:
     assert {"rro", "tmpcopyup", "idmap"} <= set(document["mountOptions"])
     assert document["linux"]["mountExtensions"]["idmap"]["enabled"] is True
     assert len(document["linux"]["capabilities"]) >= 41
-    assert set(document["linux"]["memoryPolicy"]["modes"]) == set(_MEMORY_MODES)
-    assert set(document["linux"]["memoryPolicy"]["flags"]) == set(_MEMORY_FLAGS)
+    assert set(document["linux"]["memoryPolicy"]["modes"]) == set(MEMORY_MODES)
+    assert set(document["linux"]["memoryPolicy"]["flags"]) == set(MEMORY_FLAGS)
     assert set(document["linux"]["namespaces"]) == {
         "cgroup",
         "ipc",

@@ -12,6 +12,7 @@ from pyruntime.execute.criu.service import Service, find_criu, inner, number, so
 from pyruntime.plan.criu import CriuOptions, Saved, external_mounts, masked_paths
 from pyruntime.plan.operations import Operation
 from pyruntime.plan.view import NAMESPACE_FLAGS
+from pyruntime.spec.annotations import CRIU_CONFIG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def common_options(options: CriuOptions, annotations: dict[str, str]) -> "Messag
     if options.network_lock is not None:
         request["network_lock"] = options.network_lock
     # Without the annotation the file that runc's users have; with an empty one none.
-    configuration = annotations.get("org.criu.config", "/etc/criu/runc.conf")
+    configuration = annotations.get(CRIU_CONFIG, "/etc/criu/runc.conf")
     if configuration:
         request["config_file"] = configuration
     return request

@@ -9,13 +9,11 @@ from pyruntime.base.record import Record
 from pyruntime.plan.cgroup.gvariant import parse_gvariant
 from pyruntime.plan.cgroup.layout import CgroupLayout
 from pyruntime.plan.cgroup.operations import UnitProperty
+from pyruntime.spec.annotations import SUB_CGROUP, SYSTEMD_PROPERTY
 from pyruntime.spec.config import Config
 
 _ORIGIN = "/linux/cgroupsPath"
 _PREFIX = "pyruntime"
-_PROPERTY_ANNOTATION = "org.systemd.property."
-# crun's: the name of a cgroup below the unit's that the container gets.
-SUB_CGROUP_ANNOTATION = "run.oci.systemd.subgroup"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NAME_CHARACTERS = _LETTERS | frozenset("0123456789:-_.\\@")
 _LONGEST_NAME = 255
@@ -113,7 +111,7 @@ def _annotated_properties(config: Config) -> list[UnitProperty]:
     """
     found = []
     for key, text in config.annotations.items():
-        name = key.removeprefix(_PROPERTY_ANNOTATION)
+        name = key.removeprefix(SYSTEMD_PROPERTY)
         if name == key:
             continue
         where = f"/annotations/{escape(key)}"
@@ -132,9 +130,9 @@ def _annotated_properties(config: Config) -> list[UnitProperty]:
 
 
 def _sub_cgroup(config: Config) -> str:
-    name = config.annotations.get(SUB_CGROUP_ANNOTATION, "")
+    name = config.annotations.get(SUB_CGROUP, "")
     if name and (".." in name.split("/") or name.startswith("/") or not name.strip("./")):
         hint = "name a cgroup below the container's, such as container"
-        where = f"/annotations/{escape(SUB_CGROUP_ANNOTATION)}"
+        where = f"/annotations/{escape(SUB_CGROUP)}"
         raise SpecError(f"invalid sub-cgroup {name!r}", where=where, hint=hint)
     return name
