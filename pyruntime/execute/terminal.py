@@ -38,6 +38,23 @@ def receive_master(descriptor: int) -> int:
     return master
 
 
+def take_master(descriptor: int) -> int:
+    """As `receive_master`, and closes the socket; the process will find our own terminal's size from the beginning."""
+    try:
+        master = receive_master(descriptor)
+    finally:
+        os.close(descriptor)
+    terminal = own_terminal()
+    if terminal >= 0:
+        copy_size(terminal, master)
+    return master
+
+
+def copy_size(terminal: int, master: int) -> None:
+    """Give one terminal the size of another."""
+    fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, b"\0" * 8))
+
+
 def own_terminal() -> int:
     """The first of the standard streams that is a terminal, or -1."""
     return next((descriptor for descriptor in range(3) if os.isatty(descriptor)), -1)
@@ -85,8 +102,7 @@ class TerminalProxy:
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
         if self._terminal >= 0:
-            size = fcntl.ioctl(self._terminal, termios.TIOCGWINSZ, b"\0" * 8)
-            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+            copy_size(self._terminal, self._master)
 
     def register(self, poll: "select.poll") -> None:
         """Say what is to be waited for now; each direction waits until what was read last has been written."""

@@ -29,7 +29,7 @@ from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
-from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store
+from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store, check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
 
     Raises:
         SpecError: the config is wrong.
+        StateError: the id is none.
     """
+    check_id(container_id)
     bundle = os.path.abspath(bundle)
     config, text = read_config(options.config_path or f"{bundle}/config.json")
     check_rules(config)

@@ -188,6 +188,7 @@ class _Execution:
         self.config = config
         self.process = process
         self.detached = arguments.flag("detach")
+        self.console = self.master = -1
         self.cgroup = exec_cgroup(state, arguments.all("cgroup"))
         if self.cgroup.attach:
             from pyruntime.verbs.systemd_driver import load_systemd_driver
@@ -196,24 +197,18 @@ class _Execution:
 
     def carry_out(self) -> int:
         path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)
-        ours = theirs = -1
+        theirs = -1
         if self.process.terminal:
             from pyruntime.execute.terminal import connect_console_socket, console_pair
 
-            ours, theirs = (-1, connect_console_socket(path)) if path else console_pair()
+            self.console, theirs = (-1, connect_console_socket(path)) if path else console_pair()
         if self.detached:
             self._launch(theirs)
             return 0
         signals = SignalForwarding()
         try:
             pid = self._launch(theirs)
-            master = -1
-            if ours >= 0:
-                from pyruntime.execute.terminal import receive_master
-
-                os.close(theirs)
-                master = receive_master(ours)
-            return wait_in_foreground(pid, signals, master=master)
+            return wait_in_foreground(pid, signals, master=self.master)
         finally:
             signals.close()
 
@@ -271,12 +266,21 @@ class _Execution:
             from pyruntime.execute.resctrl import join_groups
 
             steps.started = lambda pid: join_groups(joined, pid)
+        if pidfd_socket >= 0 or self.console >= 0:
+            steps.ready = lambda pid: self._ready(pid, pidfd_socket)
+        return steps
+
+    def _ready(self, pid: int, pidfd_socket: int) -> None:
+        """The process is set up, and not yet executed."""
         if pidfd_socket >= 0:
             from pyruntime.execute.pidfd_socket import EXEC, send_pidfd
 
-            # Before it is executed: afterwards it may have ended, and been reaped by nobody but us.
-            steps.ready = lambda pid: send_pidfd(pidfd_socket, pid, EXEC)
-        return steps
+            # Afterwards it may have ended, and been reaped by nobody but us.
+            send_pidfd(pidfd_socket, pid, EXEC)
+        if self.console >= 0:
+            from pyruntime.execute.terminal import take_master
+
+            self.master = take_master(self.console)
 
     def _attach(self, pid: int) -> None:
         from pyruntime.execute.systemd import attach_process

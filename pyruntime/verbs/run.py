@@ -60,8 +60,9 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     signals = SignalForwarding()
     try:
         state = create_container(store, prepared, create, observe)
+        master = _master(ours, theirs)
         _start_or_delete(store, state)
-        code = wait_in_foreground(state.pid, signals, master=_master(ours, theirs))
+        code = wait_in_foreground(state.pid, signals, master=master)
     finally:
         signals.close()
     if not arguments.flag("keep"):
@@ -73,13 +74,10 @@ def _master(ours: int, theirs: int) -> int:
     """The master of the container's pty, or -1 if it has none."""
     if ours < 0:
         return -1
-    from pyruntime.execute.terminal import receive_master
+    from pyruntime.execute.terminal import take_master
 
     os.close(theirs)
-    try:
-        return receive_master(ours)
-    finally:
-        os.close(ours)
+    return take_master(ours)
 
 
 def _start_or_delete(store: Store, state: ContainerState) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.verbs import SUMMARIES, VERBS
+
 TREE = Path(__file__).resolve().parents[2]
 START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyruntime.cli.main import main; sys.exit(main())"
@@ -40,13 +42,13 @@ def test_without_a_verb_the_help_is_printed() -> None:
     assert run("--help").stdout == result.stdout == run("help").stdout
 
 
-@pytest.mark.parametrize(
-    "verb", ["checkpoint", "restore", "update", "events", "state", "kill", "delete", "list", "ps"]
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb: str) -> None:
     result = run(verb, "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert f"pyruntime {verb} - " in result.stdout
+    assert f"pyruntime {verb} - {SUMMARIES[verb]}" in result.stdout
+    assert f"USAGE:\n   pyruntime {verb}" in result.stdout
+    assert run(verb, "-h").stdout == result.stdout
 
 
 def test_podmans_probe_for_lsm_mount_context_is_answered() -> None:
