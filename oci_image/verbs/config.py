@@ -29,23 +29,44 @@ examples:
   oci-image config --image layout:app --config.exposedports 8080/tcp --config.label version=2
   oci-image config --image layout:app --config.healthcheck '{"Test": ["CMD", "/bin/check"]}'"""
 
-_ONE = ("config.user", "config.workingdir", "config.stopsignal", "config.healthcheck", "created", "author",
-        "os.version")  # fmt: skip
-_MANY = ("config.env", "config.entrypoint", "config.cmd", "config.shell", "config.onbuild", "config.exposedports",
-         "config.volume", "config.label", "os.feature", "manifest.annotation")  # fmt: skip
+_ONE = {
+    "config.user": "who runs: user, uid, user:group, uid:gid ...",
+    "config.workingdir": "the directory that the program starts in",
+    "config.stopsignal": "what ends it, as SIGTERM",
+    "config.healthcheck": "the object as the config has it, durations in nanoseconds",
+    "created": "when the image was made, as 2024-01-02T03:04:05Z",
+    "author": "who made it",
+    "os.version": "the version of the operating system",
+}
+_MANY = {
+    "config.env": "a variable, NAME=VALUE",
+    "config.entrypoint": "a word of the entrypoint",
+    "config.cmd": "a word of the command",
+    "config.shell": "a word of the shell that shell forms are given to",
+    "config.onbuild": "an instruction for builds that begin with this image",
+    "config.exposedports": "PORT[/tcp|/udp|/sctp]",
+    "config.volume": "a path whose content is not the image's",
+    "config.label": "NAME=VALUE",
+    "os.feature": "a feature of the operating system",
+    "manifest.annotation": "NAME=VALUE, of the manifest",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--image", required=True, metavar="IMAGE", help="the image to change")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
-    for name in _ONE:
-        parser.add_argument(f"--{name}", dest=name, metavar="VALUE")
-    for name in _MANY:
-        parser.add_argument(f"--{name}", dest=name, action="append", default=[], metavar="VALUE")
-    parser.add_argument("--os", "--platform.os", dest="os", metavar="OS")
-    parser.add_argument("--architecture", "--platform.arch", dest="architecture", metavar="ARCH")
-    parser.add_argument("--variant", "--platform.variant", dest="variant", metavar="VARIANT")
+    for name, meaning in _ONE.items():
+        parser.add_argument(f"--{name}", dest=name, metavar="VALUE", help=meaning)
+    for name, meaning in _MANY.items():
+        parser.add_argument(
+            f"--{name}", dest=name, action="append", default=[], metavar="VALUE", help=f"{meaning}; repeatable"
+        )
+    parser.add_argument("--os", "--platform.os", dest="os", metavar="OS", help="as linux")
+    parser.add_argument(
+        "--architecture", "--platform.arch", dest="architecture", metavar="ARCH", help="as amd64 or arm64"
+    )
+    parser.add_argument("--variant", "--platform.variant", dest="variant", metavar="VARIANT", help="as v7")
     parser.add_argument(
         "--clear", action="append", default=[], choices=sorted(CLEARABLE), metavar="PROPERTY",
         help=f"remove a property before anything else: {', '.join(sorted(CLEARABLE))}",
