@@ -13,7 +13,7 @@ from oci_image.accounts import resolve_user
 from oci_image.build.archives import unpack_archive
 from oci_image.build.cache import step_key
 from oci_image.build.fetching import fetch_file, is_url
-from oci_image.build.patterns import is_pattern
+from oci_image.build.patterns import IgnoreRules, parse_ignore
 from oci_image.build.placing import Placer
 from oci_image.build.settings import absolute
 from oci_image.build.sources import Source, SourceTree, checksum
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from oci_image.build.workspace import Area
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FLAGS = {"COPY": frozenset({"from", "chown", "chmod", "link"}), "ADD": frozenset({"chown", "chmod", "link", "checksum"})}
+_FLAGS = {
+    "COPY": frozenset({"from", "chown", "chmod", "link", "exclude", "parents"}),
+    "ADD": frozenset({"chown", "chmod", "link", "exclude", "checksum"}),
+}
 _MODE = re.compile(r"[0-7]{1,4}")
 
 
@@ -45,6 +48,8 @@ class _Request:
     owner: str
     mode: int | None
     checksum: str
+    exclude: IgnoreRules
+    parents: bool
 
 
 def copy_step(build: Build, state: StageState, stage: Stage, instruction: Instruction) -> None:
@@ -54,7 +59,7 @@ def copy_step(build: Build, state: StageState, stage: Stage, instruction: Instru
     request = _request(state, instruction)
     with contextlib.ExitStack() as opened:
         sources = _sources(build, state, stage, request, opened)
-        if len(sources) > 1 and not request.destination.endswith("/"):
+        if (len(sources) > 1 or request.parents) and not request.destination.endswith("/"):
             raise ImageError(
                 f"when using {request.keyword} with more than one source file, the destination must be a "
                 "directory and end with a /",
@@ -62,7 +67,7 @@ def copy_step(build: Build, state: StageState, stage: Stage, instruction: Instru
             )
         key = step_key(
             kind=request.keyword, content=checksum(sources), destination=request.destination,
-            owner=request.owner, mode=request.mode, **build.step_parts(state),
+            owner=request.owner, mode=request.mode, parents=request.parents, **build.step_parts(state),
         )  # fmt: skip
         build.layer_step(state, key, shown(instruction), lambda area: _make(build, area, request, sources))
 
@@ -70,10 +75,12 @@ def copy_step(build: Build, state: StageState, stage: Stage, instruction: Instru
 def _request(state: StageState, instruction: Instruction) -> _Request:
     keyword = instruction.keyword
     flags: dict[str, str] = {}
+    exclude: list[str] = []
     for name, value in instruction.flags:
         if name not in _FLAGS[keyword]:
             raise ImageError(f"unknown flag: --{name}")
         flags[name] = expand_word(value, state.lookup, state.escape)
+        exclude += [flags[name]] if name == "exclude" else []
     words = instruction.words
     if words is None:
         words = tuple(split_words(instruction.text, state.escape))
@@ -92,6 +99,8 @@ def _request(state: StageState, instruction: Instruction) -> _Request:
         flags.get("chown", ""),
         int(mode, 8) if mode else None,
         flags.get("checksum", ""),
+        parse_ignore("\n".join(exclude).encode(), where="--exclude"),
+        flags.get("parents", "false") in ("", "true"),
     )
 
 
@@ -110,11 +119,9 @@ def _sources(
             found.append(fetch_file(path, request.checksum, build.workspace.scratch(), build.latest))
             opened.callback(found[-1].close)
             continue
-        for source in tree.find(path):
+        for source in tree.find(path, exclude=request.exclude, parents=request.parents):
             opened.callback(source.close)
             found.append(source)
-        if is_pattern(path) and not found:
-            raise ImageError(f"no source file matches {path!r}")
     for document in request.documents:
         found.append(_document(build, state, document))
         opened.callback(found[-1].close)
@@ -166,6 +173,8 @@ def _make(build: Build, area: Area, request: _Request, sources: list[Source]) ->
 def _target(placer: Placer, request: _Request, source: Source) -> bytes:
     """Where one source goes: a file into a directory that is there, or asked for by a slash at the end."""
     target = os.fsencode(request.destination).strip(b"/")
+    if request.parents:
+        return posixpath.join(target, source.name)
     if source.is_directory:
         return target
     if request.destination.endswith("/") or placer.is_directory(target):

@@ -81,16 +81,25 @@ class SourceTree:
         """Give the descriptor back."""
         os.close(self.fd)
 
-    def find(self, pattern: str) -> list[Source]:
+    def find(
+        self, pattern: str, *, exclude: IgnoreRules | None = None, parents: bool = False
+    ) -> list[Source]:
         """What a path or pattern means, in order of the names; the caller closes them.
 
-        Raises: ImageError if that is nothing.
+        `exclude` leaves files out by their path from the directory that is meant, or by their name.  With
+        `parents` the name of a source is its path, from `/./` on if that is in the pattern.
+        Raises: ImageError if it means nothing.
         """
         paths = self._matches(pattern)
+        pivot = posixpath.normpath("/" + pattern.partition("/./")[0]) if "/./" in pattern else "/"
         found: list[Source] = []
         try:
             for path in paths:
-                found.append(self._read(path))
+                if exclude is not None and exclude.leaves_out(posixpath.basename(path)):
+                    continue
+                found.append(self._read(path, exclude or IgnoreRules()))
+                if parents:
+                    found[-1].name = os.fsencode(posixpath.relpath("/" + path, pivot))
         except BaseException:
             for source in found:
                 source.close()
@@ -142,7 +151,7 @@ class SourceTree:
         # A directory that is left out may have something in it that comes back.
         return not (self._rules.brings_back and self._is_there(path, os.O_DIRECTORY))
 
-    def _read(self, path: str) -> Source:
+    def _read(self, path: str, exclude: IgnoreRules) -> Source:
         name = os.fsencode(posixpath.basename(path))
         real = self._real_path(path)
         try:
@@ -151,11 +160,11 @@ class SourceTree:
             os.close(fd)
             if is_directory:
                 fd = openat2(self.fd, os.fsencode(real or "."), _DIRECTORY, _IN_ROOT)
-                return self._closing(fd, lambda: Source(name, self._tree(fd, real).read(), fd))
+                return self._closing(fd, lambda: Source(name, self._tree(fd, real, exclude).read(), fd))
             parent, last = posixpath.split(real)
             fd = openat2(self.fd, os.fsencode(parent or "."), _DIRECTORY, _IN_ROOT)
             return self._closing(
-                fd, lambda: Source(name, self._tree(fd, parent).read_one(os.fsencode(last)), fd)
+                fd, lambda: Source(name, self._tree(fd, parent, exclude).read_one(os.fsencode(last)), fd)
             )
         except OSError as error:
             what = f"cannot read: {errno_text(error.errno or 0)}"
@@ -183,14 +192,16 @@ class SourceTree:
             os.close(fd)
         return posixpath.relpath(real, root) if real != root else ""
 
-    def _tree(self, fd: int, base: str) -> DiskTree:
-        rules = self._rules
-
+    def _tree(self, fd: int, base: str, exclude: IgnoreRules) -> DiskTree:
         def leaves_out(name: bytes, is_directory: bool) -> bool:  # noqa: FBT001
-            path = posixpath.join(base, os.fsdecode(name))
-            return rules.leaves_out(path) and not (is_directory and rules.brings_back)
+            text = os.fsdecode(name)
+            return any(
+                rules.leaves_out(path) and not (is_directory and rules.brings_back)
+                for rules, path in ((self._rules, posixpath.join(base, text)), (exclude, text))
+            )
 
-        return DiskTree(fd, Ownership(), leaves_out=leaves_out if rules.rules else None)
+        wanted = self._rules.rules or exclude.rules
+        return DiskTree(fd, Ownership(), leaves_out=leaves_out if wanted else None)
 
 
 def checksum(sources: list[Source]) -> str:

@@ -60,7 +60,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", dest=name, metavar="VALUE", help=meaning)
     for name, meaning in _MANY.items():
         parser.add_argument(
-            f"--{name}", dest=name, action="append", default=[], metavar="VALUE", help=f"{meaning}; repeatable"
+            f"--{name}",
+            dest=name,
+            action="append",
+            default=[],
+            metavar="VALUE",
+            help=f"{meaning}; repeatable",
         )
     parser.add_argument("--os", "--platform.os", dest="os", metavar="OS", help="as linux")
     parser.add_argument(

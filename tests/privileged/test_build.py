@@ -210,6 +210,19 @@ def test_the_ignore_file_keeps_files_out(place: Place) -> None:
         place.build("FROM scratch\nCOPY drop.o /\n")
 
 
+def test_copy_leaves_out_what_is_excluded_and_keeps_parents_that_are_asked_for(place: Place) -> None:
+    for name in ("a/b/one.txt", "a/b/two.md", "a/c/three.txt", "top.md", "top.txt"):
+        place.write(name, name)
+    lines = [
+        "FROM scratch", "COPY --exclude=*.md --exclude=b/one.txt a top.* /x/",
+        "COPY --parents a/b/*.txt a/c /y/", "COPY --parents a/./b/one.txt a/c/./three.txt /z/",
+    ]  # fmt: skip
+    first, second, third = place.layers(place.build("\n".join(lines)))
+    assert sorted(first) == ["x", "x/b", "x/b/two.md", "x/c", "x/c/three.txt", "x/top.txt"]
+    assert sorted(second) == ["y", "y/a", "y/a/b", "y/a/b/one.txt", "y/a/c", "y/a/c/three.txt"]
+    assert sorted(third) == ["z", "z/b", "z/b/one.txt", "z/three.txt"]
+
+
 def test_links_of_the_context_lead_nowhere_outside(place: Place) -> None:
     secret = place.directory / "secret"
     secret.write_text("secret")
