@@ -21,6 +21,7 @@ from oci_image.errors import ImageError
 from oci_image.layers.ownership import IdMap
 from oci_image.layers.rootdir import RootDirectory
 from oci_image.runtime_config import DEFAULT_PATH, default_runtime_config
+from oci_image.snapshots.mounting import in_initial_user_namespace
 from oci_image.snapshots.overlay import copy_attributes
 from pyruntime.base.errors import HostError, errno_text
 
@@ -160,7 +161,7 @@ def _make_stub(stubs: str, below: str, path: str, *, is_file: bool) -> None:
 
 def _config(command: Command, below: str) -> dict[str, Any]:
     """config.json; a mount with the key _file is one of a file."""
-    config = default_runtime_config(user_namespace=False, uid_map=IdMap(), gid_map=IdMap())
+    config = _config_here()
     process = config["process"]
     root_fd = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -181,9 +182,8 @@ def _config(command: Command, below: str) -> dict[str, Any]:
     process["noNewPrivileges"] = False
     del process["rlimits"]
     config["hostname"] = "build"
-    if command.network == "host":
-        kinds = config["linux"]["namespaces"]
-        config["linux"]["namespaces"] = [kind for kind in kinds if kind["type"] != "network"]
+    if command.network == "none":
+        config["linux"]["namespaces"].append({"type": "network"})
     for mount in command.mounts:
         kind = {"type": "bind", "source": mount.source} if mount.source else {"type": "tmpfs", "source": "tmpfs"}
         options = list(mount.options)
@@ -197,6 +197,17 @@ def _config(command: Command, below: str) -> dict[str, Any]:
             config["mounts"].append(
                 {"destination": path, "type": "bind", "source": path, "options": options, "_file": True}
             )
+    return config
+
+
+def _config_here() -> dict[str, Any]:
+    """The default config in the user namespace that this process is in, and in its network."""
+    nested = not in_initial_user_namespace()
+    config = default_runtime_config(user_namespace=nested, uid_map=IdMap(), gid_map=IdMap())
+    linux = config["linux"]
+    linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] not in ("network", "user")]
+    for name in ("uidMappings", "gidMappings"):
+        linux.pop(name, None)
     return config
 
 

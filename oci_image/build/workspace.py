@@ -76,7 +76,7 @@ class Workspace:
         `runtime` is the command that ends containers of builds that were killed.
         """
         if reason := why_not_here():
-            raise HostError(f"cannot build: {reason}", hint="run as root, or in a user namespace")
+            raise HostError(f"cannot build: {reason}", hint="as root, or by: unshare --map-root-user --map-auto --mount oci-image build ...")
         self.location = os.path.abspath(location or default_location())
         self._runtime = list(runtime)
         self._count = 0
@@ -187,9 +187,9 @@ class Workspace:
             for lower in lowers:
                 fds.append(os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             options = "lowerdir=" + ":".join(f"/proc/self/fd/{fd}" for fd in fds) + changes
-            options += ",redirect_dir=off,metacopy=off,index=off"
-            if not in_initial_user_namespace():
-                options += ",userxattr"
+            # With user attributes the kernel has the first two off by itself, and wants no word of them.
+            root = in_initial_user_namespace()
+            options += ",redirect_dir=off,metacopy=off,index=off" if root else ",userxattr,index=off"
             mount("overlay", target, "overlay", flags, options)
         except OSError as error:
             hint = "upper directories cannot lie on an overlay; choose a place with --snapshots"

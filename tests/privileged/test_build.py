@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from oci_image.build.builder import BuiltImage
 from oci_image.errors import ImageError
+from oci_image.model.digest import parse_digest
 from oci_image.store.check import check_store
 from oci_image.store.content import Store
 from pyruntime.base.errors import ExpectedError
@@ -365,6 +368,28 @@ def test_what_is_added_from_a_server_is_verified_and_not_unpacked(place: Place, 
     ):
         with pytest.raises(ImageError, match=what):
             place.build(wrong)
+    place.check_nothing_is_left()
+
+
+def test_a_user_namespace_is_enough(place: Place, oci_image_program: list[str]) -> None:
+    place.write("file", "x")
+    place.dockerfile.write_text(f"FROM {place.base}\nRUN rm /bin/hello && mkdir /made\nCOPY file /made/\n")
+    command = [
+        "unshare", "--user", "--map-root-user", "--mount", *oci_image_program, "build", "--json", "--store",
+        place.store, "--snapshots", str(place.builds.parent), "-f", str(place.dockerfile), "-t", "built",
+    ]  # fmt: skip
+    command += ["--runtime", place.runtime] if place.runtime else []
+    done = subprocess.run(
+        [*command, "--network", "none", str(place.context)],
+        check=False, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd=TREE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Store(place.store) as store:
+        built = BuiltImage(store.find("built"), parse_digest(json.loads(done.stdout)["id"]), ("built",))
+    assert [sorted(layer) for layer in place.layers(built)[1:]] == [
+        ["bin", "bin/.wh.hello", "made"],
+        ["made", "made/file"],
+    ]
     place.check_nothing_is_left()
 
 
