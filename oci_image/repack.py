@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -21,13 +22,18 @@ from oci_image.pack.changes import Comparison
 from oci_image.pack.disk import DiskTree
 from oci_image.pack.image import History, ImageDraft, load_draft, source_date_epoch
 from oci_image.pack.layer import LayerBlob, write_changes
+from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.snapshots.overlay import BUNDLE_FILE
+from oci_image.snapshots.place import is_ready, lower_of
 from oci_image.store.content import Store
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oci_image.model.digest import Digest
+    from oci_image.model.image_config import ImageConfig
+    from oci_image.model.manifest import Manifest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -83,8 +89,11 @@ class _Bundle:
 def diff_bundle(layout: str, bundle: str, options: RepackOptions | None = None) -> Changes:
     """What has changed in a bundle's root file system since its image was unpacked; nothing is written."""
     options = options or RepackOptions()
-    with Store(layout) as store:
-        return _Difference(store, _read_bundle(bundle), options).changes()
+    with (
+        Store(layout) as store,
+        contextlib.closing(_Difference(store, _read_bundle(bundle), options)) as found,
+    ):
+        return found.changes()
 
 
 def repack_bundle(layout: str, tag: str, bundle: str, options: RepackOptions | None = None) -> Repacked:
@@ -99,14 +108,13 @@ def repack_bundle(layout: str, tag: str, bundle: str, options: RepackOptions | N
     options = options or RepackOptions()
     with Store(layout) as store, store.adding():
         source = _read_bundle(bundle)
-        difference = _Difference(store, source, options)
-        changes = difference.changes()
-        draft = difference.draft
         layer = None
         manifest = source.chain[-1]
-        if changes:
-            layer = difference.write_layer(draft)
-            manifest = draft.store(store)
+        with contextlib.closing(_Difference(store, source, options)) as difference:
+            changes = difference.changes()
+            if changes:
+                layer = difference.write_layer(difference.draft)
+                manifest = difference.draft.store(store)
         store.tag(manifest, tag)
         if options.refresh and changes:
             _refresh(source, manifest)
@@ -114,13 +122,30 @@ def repack_bundle(layout: str, tag: str, bundle: str, options: RepackOptions | N
 
 
 class _Difference:
-    """Reads image and tree once, and holds what both the list of changes and the layer are made from."""
+    """Reads image and tree once, and holds what both the list of changes and the layer are made from.
+
+    Of a mounted bundle only what is in its upper directory is read, and compared with the tree below.
+    """
 
     def __init__(self, store: Store, bundle: _Bundle, options: RepackOptions) -> None:
         self._store = store
         self._bundle = bundle
         self._options = options
         self.draft = load_draft(store, bundle.chain[-1])
+        self._image = _read_image(store, bundle.chain[-1])
+        masked = [*options.mask_paths, *(self._image[1].volumes if options.mask_volumes else ())]
+        self._masked = {os.fsencode(path).strip(b"/") for path in masked} - {b""}
+        self._compared: Comparison | OverlayChanges
+        lower = _lower_of(bundle)
+        if lower:
+            upper = os.path.join(bundle.path, "upper")
+            self._compared = OverlayChanges(upper, lower, bundle.ownership)
+            self.skipped = self._compared.tree.skipped
+            try:
+                self._compared.keep_differences(self._masked)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            return
         root_fd = _open_root(bundle.path)
         try:
             tree = DiskTree(root_fd, bundle.ownership)
@@ -130,12 +155,17 @@ class _Difference:
         finally:
             os.close(root_fd)
 
+    def close(self) -> None:
+        """Give descriptors back."""
+        if isinstance(self._compared, OverlayChanges):
+            self._compared.close()
+
+    def _unreadable(self, error: OSError) -> ImageError:
+        return ImageError(f"cannot compare: {errno_text(error.errno or 0)}", where=self._bundle.path)
+
     def _compare(self, root_fd: int) -> Comparison:
-        where = str(self._bundle.chain[-1].digest)
-        manifest = decode_manifest(self._store.read_document(self._bundle.chain[-1]), where=where)
-        image = decode_image_config(self._store.read_document(manifest.config), where=where)
+        manifest, image = self._image
         check_layers(manifest, image, self._options.limits)
-        masked = [*self._options.mask_paths, *(image.volumes if self._options.mask_volumes else ())]
         bundle_fd = os.open(self._bundle.path, _DIRECTORY)
         spools = []
         try:
@@ -143,14 +173,11 @@ class _Difference:
             old = plan_tree(self._store, manifest, image, spools, self._options.limits)
             compared = Comparison(
                 old, self._found, spools, root_fd,
-                masked={os.fsencode(path).strip(b"/") for path in masked} - {b""},
-                rootless=self._bundle.ownership.rootless,
+                masked=self._masked, rootless=self._bundle.ownership.rootless,
             )  # fmt: skip
             compared.run()
         except OSError as error:
-            raise ImageError(
-                f"cannot compare: {errno_text(error.errno or 0)}", where=self._bundle.path
-            ) from error
+            raise self._unreadable(error) from error
         finally:
             for fd in (*spools, bundle_fd):
                 os.close(fd)
@@ -169,16 +196,13 @@ class _Difference:
         """Put the layer into the store and on top of the draft."""
         options = self._options
         compression = draft.last_compression() if options.compression == "auto" else options.compression
-        root_fd = _open_root(self._bundle.path)
-        try:
-            with LayerBlob(self._store, compression, options.level, docker=draft.is_docker) as blob:
-                compared = self._compared
-                latest = source_date_epoch()
-                write_changes(blob.archive, self._found, root_fd, compared.written, compared.removed, latest)
-                blob.archive.finish()
-                layer, diff_id = blob.finish()
-        finally:
-            os.close(root_fd)
+        if isinstance(self._compared, OverlayChanges):
+            latest = source_date_epoch()
+            layer, diff_id = self._compared.write(
+                self._store, compression, options.level, latest, docker=draft.is_docker
+            )
+        else:
+            layer, diff_id = self._write_all(self._compared, compression, docker=draft.is_docker)
         draft.add_layer(layer, diff_id, options.history)
         draft.config["created"] = (
             draft.config["history"][-1]["created"]
@@ -186,6 +210,36 @@ class _Difference:
             else (History().to_json(empty_layer=False)["created"])
         )
         return layer
+
+    def _write_all(
+        self, compared: Comparison, compression: str, *, docker: bool
+    ) -> tuple[Descriptor, Digest]:
+        root_fd = _open_root(self._bundle.path)
+        try:
+            with LayerBlob(self._store, compression, self._options.level, docker=docker) as blob:
+                latest = source_date_epoch()
+                write_changes(blob.archive, self._found, root_fd, compared.written, compared.removed, latest)
+                blob.archive.finish()
+                return blob.finish()
+        finally:
+            os.close(root_fd)
+
+
+def _read_image(store: Store, descriptor: Descriptor) -> tuple[Manifest, ImageConfig]:
+    where = str(descriptor.digest)
+    manifest = decode_manifest(store.read_document(descriptor), where=where)
+    return manifest, decode_image_config(store.read_document(manifest.config), where=where)
+
+
+def _lower_of(bundle: _Bundle) -> str:
+    """The tree under a mounted bundle's changes; "" if that is not there, or not the bundle's image any more."""
+    snapshot = bundle.record.get("snapshot")
+    if not isinstance(snapshot, dict) or bundle.record.get("refreshed") or bundle.ownership.rootless:
+        return ""
+    place = [str(snapshot.get(name) or "") for name in ("directory", "image", "form")]
+    if not all(place) or os.path.basename(place[1]) != place[1] or not is_ready(*place):
+        return ""
+    return lower_of(*place)
 
 
 def _shown(paths: set[bytes]) -> tuple[str, ...]:
@@ -232,7 +286,8 @@ def _ranges(record: dict[str, Any], name: str, where: str) -> Iterator[IdRange]:
 
 def _refresh(bundle: _Bundle, manifest: Descriptor) -> None:
     """Note that the bundle is now an unchanged one of the new image."""
-    record = {**bundle.record, "descriptors": [manifest.to_json()]}
+    # The tree below is that of the image before, so from now on the whole tree has to be compared.
+    record = {**bundle.record, "descriptors": [manifest.to_json()], "refreshed": True}
     final = os.path.join(bundle.path, BUNDLE_FILE)
     temporary = f"{final}.new"
     with open(temporary, "w", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from oci_image.build.bases import Bases
 from oci_image.build.cache import StepCache
-from oci_image.build.committing import OverlayChanges
+from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.build.copy_step import copy_step
 from oci_image.build.dockerfile import Dockerfile, Instruction, parse_dockerfile
 from oci_image.build.patterns import IgnoreRules, parse_ignore

@@ -96,7 +96,7 @@ class Comparison:
             for name, value in old.xattrs.items():
                 if not name.startswith(b"user."):
                     new.xattrs.setdefault(name, value)
-        return _attributes(old) != _attributes(new) or (
+        return attributes(old) != attributes(new) or (
             new.kind == tar_reader.REGULAR and new.file_size > 0 and not self._same_content(old, new)
         )
 
@@ -107,7 +107,7 @@ class Comparison:
             offset = old.offset
             segments = old.segments if old.segments is not None else [(0, old.file_size)]
             for begin, length in [*segments, (old.file_size, 0)]:
-                if not _is_zero(fd, position, begin) or not _same_bytes(fd, begin, spool, offset, length):
+                if not _is_zero(fd, position, begin) or not same_bytes(fd, begin, spool, offset, length):
                     return False
                 position = begin + length
                 offset += length
@@ -164,7 +164,7 @@ def _walk_old(root: Node) -> Iterator[tuple[bytes, Node]]:
             todo.append((path + b"/" + name if path else name, child))
 
 
-def _attributes(node: Node | Found) -> tuple[object, ...]:
+def attributes(node: Node | Found) -> tuple[object, ...]:
     """What has to be the same, except for content."""
     is_link = node.kind == tar_reader.SYMBOLIC_LINK
     is_device = node.kind in (tar_reader.CHARACTER_DEVICE, tar_reader.BLOCK_DEVICE)
@@ -204,7 +204,8 @@ def _is_zero(fd: int, begin: int, end: int) -> bool:
     return True
 
 
-def _same_bytes(fd: int, position: int, spool_fd: int, offset: int, length: int) -> bool:
+def same_bytes(fd: int, position: int, spool_fd: int, offset: int, length: int) -> bool:
+    """Whether `length` bytes of two files are the same, from `position` and `offset` on; raises OSError."""
     while length:
         size = min(length, _PIECE)
         old, new = os.pread(spool_fd, size, offset), os.pread(fd, size, position)

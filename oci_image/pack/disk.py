@@ -89,6 +89,25 @@ class DiskTree:
             what = f"cannot read: {errno_text(error.errno or 0)}"
             raise ImageError(what, where=f"path {show(name)}") from error
 
+    def describe(self, path: bytes) -> Found | None:
+        """What is at `path`, without what is in it; None if there is nothing, or not by directories alone."""
+        from oci_image.layers.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+
+        parent, _, name = path.rpartition(b"/")
+        try:
+            parent_fd = openat2(self.fd, parent or b".", _DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
+        try:
+            status = os.stat(name or b".", dir_fd=parent_fd, follow_symlinks=False)
+            return self._found(path, status, parent_fd, name or b".")
+        except FileNotFoundError:
+            return None
+        finally:
+            os.close(parent_fd)
+
     def _fill(self, directory: Found, directory_fd: int) -> None:
         directory.children = {}
         for text in sorted(os.listdir(directory_fd), key=os.fsencode):

@@ -44,7 +44,7 @@ def place(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

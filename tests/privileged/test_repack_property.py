@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oci_image.build.committing import OverlayChanges
 from oci_image.layers.removal import remove_tree
 from oci_image.model.platform import Platform
 from oci_image.model.reference import Reference
 from oci_image.pack.image import History, load_draft
+from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.repack import RepackOptions, diff_bundle, repack_bundle
 from oci_image.snapshots.overlay import remove_bundle, unmount_bundle
 from oci_image.store.check import check_store
@@ -158,14 +158,14 @@ def check_round_trip(work: Path, first: list[Change], second: list[Change], **op
 
 
 @given(first=st.lists(CHANGES, max_size=12), second=st.lists(CHANGES, max_size=12))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_plain_bundle_comes_back(directory: Path, first: list[Change], second: list[Change]) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as work:
         check_round_trip(Path(work), first, second)
 
 
 @given(first=st.lists(CHANGES, max_size=12), second=st.lists(CHANGES, max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_mounted_bundle_comes_back(directory: Path, first: list[Change], second: list[Change]) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as work:
         check_round_trip(
@@ -174,7 +174,7 @@ def test_a_mounted_bundle_comes_back(directory: Path, first: list[Change], secon
 
 
 @given(first=st.lists(CHANGES, max_size=12), second=st.lists(CHANGES, max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_changes_of_an_overlay_are_the_layer(
     directory: Path, first: list[Change], second: list[Change]
 ) -> None:

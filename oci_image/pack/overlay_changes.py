@@ -15,12 +15,14 @@ from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
 from oci_image.layers.metadata import Ownership, is_dropped
 from oci_image.layers.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
-from oci_image.pack.changes import walk
-from oci_image.pack.disk import DiskTree, Found
+from oci_image.pack.changes import attributes, same_bytes, walk
+from oci_image.pack.disk import DiskTree, Found, open_found
 from oci_image.pack.layer import LayerBlob, write_changes
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
     from oci_image.store.content import Store
@@ -33,13 +35,15 @@ _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 class OverlayChanges:
     """What an upper directory changes in the tree below it; a context manager over both descriptors."""
 
-    def __init__(self, upper: str, below: str) -> None:
+    def __init__(self, upper: str, below: str, ownership: Ownership | None = None) -> None:
         """Read the changes; ImageError if something cannot be in a layer."""
+        self._ownership = ownership or Ownership()
         self._upper_fd = os.open(upper, _DIRECTORY)
         self._below_fd = os.open(below, _DIRECTORY)
         self.removed: set[bytes] = set()
+        self.added: set[bytes] = set()
         try:
-            self.tree = DiskTree(self._upper_fd, Ownership())
+            self.tree = DiskTree(self._upper_fd, self._ownership)
             self._root = self.tree.read()
             self._collect()
         except OSError as error:
@@ -67,6 +71,44 @@ class OverlayChanges:
 
     def __bool__(self) -> bool:
         return bool(self.written or self.removed)
+
+    def keep_differences(self, masked: Collection[bytes]) -> None:
+        """Forget what was brought up and is as it was, and all that is `masked` or below it.
+
+        `written` then has only what differs, and the directories above; `added` what was not there.
+        Raises: OSError.
+        """
+        below = DiskTree(self._below_fd, self._ownership)
+        different: set[bytes] = set()
+        for found in walk(self._root):
+            if _is_masked(found.name, masked):
+                continue
+            before = below.describe(found.name)
+            if before is None:
+                self.added.add(found.name)
+            if before is None or self._differs(before, found):
+                different.add(found.name)
+        self.removed = {path for path in self.removed if not _is_masked(path, masked)}
+        for path in [*different, *self.removed]:
+            above = path.rpartition(b"/")[0]
+            while above and above not in different:
+                different.add(above)
+                above = above.rpartition(b"/")[0]
+        self.written = different
+
+    def _differs(self, before: Found, now: Found) -> bool:
+        # Second names are compared by nobody: what has one, or had one, counts as changed.
+        if before.kind != now.kind or before.inode or now.inode or attributes(before) != attributes(now):
+            return True
+        if now.kind != tar_reader.REGULAR or not now.file_size:
+            return False
+        fds: list[int] = []
+        try:
+            fds = [open_found(self._below_fd, now.name), open_found(self._upper_fd, now.name)]
+            return not same_bytes(fds[1], 0, fds[0], 0, now.file_size)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def write(
         self, store: Store, compression: str, level: int, latest: int | None, *, docker: bool
@@ -122,6 +164,10 @@ class OverlayChanges:
     def _root_differs(self) -> bool:
         """Whether the root itself was changed, apart from its time."""
         return _attributes(self._upper_fd) != _attributes(self._below_fd)
+
+
+def _is_masked(path: bytes, masked: Collection[bytes]) -> bool:
+    return any(path == mask or path.startswith(mask + b"/") for mask in masked)
 
 
 def _is_whiteout(found: Found) -> bool:
