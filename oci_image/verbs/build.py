@@ -28,6 +28,7 @@ examples:
   oci-image build -t app .
   oci-image build -t app:test --target test --build-arg VERSION=2 --network none .
   oci-image build -f docker/Containerfile -t registry.example/team/app:1 -t app .
+  printf 'FROM app\\nUSER nobody\\n' | oci-image build -t app:safe -f - .
   SOURCE_DATE_EPOCH=0 oci-image build --store ./layout -t app --no-cache ."""
 
 
@@ -38,7 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tag", "-t", action="append", default=[], metavar="NAME", help="a name of the image"
     )
     parser.add_argument(
-        "--file", "-f", default="", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile)"
+        "--file",
+        "-f",
+        default="",
+        metavar="FILE",
+        help="the Dockerfile, - is stdin (default: CONTEXT/Dockerfile)",
     )
     parser.add_argument(
         "--target", default="", metavar="STAGE", help="the stage to build (default: the last)"
@@ -87,7 +92,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             sys.stderr.flush()
 
     options = BuildOptions(
-        dockerfile=arguments.file,
+        dockerfile="/dev/stdin" if arguments.file == "-" else arguments.file,
         tags=tuple(arguments.tag),
         target=arguments.target,
         arguments=_build_arguments(arguments.build_arg),

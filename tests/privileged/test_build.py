@@ -301,6 +301,33 @@ def test_here_documents(place: Place) -> None:
     assert layers[-1]["from"].size == len("x value\n")
 
 
+def test_a_dockerfile_comes_through_a_pipe_and_its_errors_too(
+    place: Place, oci_image_program: list[str]
+) -> None:
+    command = [
+        *oci_image_program, "build", "--json", "--store", place.store, "--snapshots", str(place.builds.parent),
+        "--label", "by=hand", "-t", "one", "-t", "two", "--iidfile", str(place.directory / "id"), "-f", "-",
+    ]  # fmt: skip
+
+    def build(text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, str(place.context)],
+            input=text, check=False, capture_output=True, text=True, timeout=60, cwd=TREE,
+        )  # fmt: skip
+
+    done = build("FROM scratch\nLABEL a=b\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["names"] == ["one", "two"]
+    assert (place.directory / "id").read_text() == json.loads(done.stdout)["id"]
+    with Store(place.store) as store:
+        assert store.find("one").digest == store.find("two").digest
+        built = BuiltImage(store.find("one"), parse_digest(json.loads(done.stdout)["id"]), ())
+    assert place.config(built)["config"]["Labels"] == {"a": "b", "by": "hand"}
+    failed = build("FROM scratch\nRUNN x\n")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "unknown instruction: RUNN (/dev/stdin:2)" in failed.stderr
+
+
 def test_triggers_of_the_base_run_in_the_stage_that_uses_it(place: Place) -> None:
     place.write("file", "x")
     place.build("FROM BASE\nONBUILD COPY file /triggered\nONBUILD RUN test -e /triggered\n", tags=("parent",))

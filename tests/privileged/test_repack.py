@@ -239,6 +239,31 @@ def test_the_upper_directory_of_a_mounted_bundle_is_packed(tmp_path: Path, form:
 
 
 @needs_root
+def test_a_mounted_bundle_is_compared_without_its_layers(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    try:
+        layout, root = prepare(tmp_path, snapshot="directory", snapshots=str(tmp_path / "snapshots"))
+        for blob in (tmp_path / "layout/blobs/sha256").iterdir():
+            if blob.read_bytes()[:2] == b"\x1f\x8b":
+                blob.unlink()
+        before = (root / "etc/shadow").stat()
+        (root / "etc/shadow").write_text("secret")  # brought up, and the same again
+        os.utime(root / "etc/shadow", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (root / "etc/new").write_text("x")
+        (root / "data/a").unlink()
+        changes = diff_bundle(layout, str(bundle), RepackOptions(mask_paths=("/data",)))
+        assert (changes.added, changes.changed, changes.removed) == (("/etc/new",), ("/etc",), ())
+        packed = repack_bundle(layout, "new", str(bundle), RepackOptions(refresh=True))
+        assert packed.changes.removed == ("/data/a",)
+        # The bundle is one of the new image now, and the tree below is not that image's.
+        with pytest.raises(ImageError, match="cannot open blobs"):
+            diff_bundle(layout, str(bundle))
+    finally:
+        main(["unmount", "--force", "--remove", "-q", str(bundle)])
+        main(["snapshots", "-q", "--snapshots", str(tmp_path / "snapshots"), "gc"])
+
+
+@needs_root
 def test_umoci_unpacks_what_was_repacked_to_the_same_tree(tmp_path: Path) -> None:
     if not shutil.which("umoci"):
         pytest.fail("umoci is not installed: see scripts/host-packages")
