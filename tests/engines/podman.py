@@ -1,5 +1,8 @@
 """podman with storage of its own for each runtime, as root or as an ordinary user."""
 
+import os
+from pathlib import Path
+
 from tests.engines import images
 from tests.engines.differential import RUNTIMES, runtime_path
 from tests.engines.engine import Engine
@@ -46,6 +49,13 @@ def prepare(sandbox: Sandbox) -> None:
     """Write podman's configuration for both runtimes, users' ids, and the image as box.tar."""
     images.write_archive(sandbox.seen("box.tar"))
     sandbox.overlay("/etc")
+    # A runtime that compiles a filter starts again in the interpreter that it was built with.
+    for path in {
+        runtime_path("pyruntime"),
+        os.path.realpath(f"{Path(runtime_path('pyruntime')).parent}/python"),
+    }:
+        if os.path.exists(path):
+            sandbox.open_to_others(path)
     for path, line in (
         ("passwd", f"boxer:x:{USER}:{USER}::{sandbox.directory}:/bin/sh"),
         ("group", f"boxer:x:{USER}:"),
