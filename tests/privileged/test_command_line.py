@@ -136,6 +136,18 @@ def test_exec_keeps_the_descriptors_that_it_is_told_to(runtime: Runtime) -> None
     assert done.stdout == "kept"
 
 
+@pytest.mark.parametrize(
+    ("option", "module"), [("--apparmor", "AppArmor"), ("--process-label", "SELinux")]
+)  # fmt: skip
+def test_exec_under_a_label_that_nothing_enforces_is_refused(
+    runtime: Runtime, option: str, module: str
+) -> None:
+    name = running(runtime)
+    code, said = failure(runtime, "exec", option, "no-such-label", name, "true")
+    assert code == 255
+    assert module.lower() in said.lower() or "no-such-label" in said
+
+
 def test_exec_into_a_paused_container(runtime: Runtime) -> None:
     name = running(runtime)
     runtime.call("pause", name)
