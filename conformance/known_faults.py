@@ -23,6 +23,8 @@ TAKES_ANY = "it takes whatever is at the path for the device"
 
 KNOWN_FAULTS: dict[str, dict[str, str]] = {
     "runc": {
+        "cgroups/no-conversion": "1.1.5 passes over what cgroup v2 has nothing for",
+        "cgroups/owner-changed": "1.1.5 changes the owner with the systemd driver only",
         "verbs/exec-process": "1.1.5 passes over the umask of the file",
         "features/mount-options": "1.1.5 names two that it then gets wrong: ratime and rnostrictatime",
         "network-devices/*": LATER,
@@ -74,6 +76,8 @@ KNOWN_FAULTS: dict[str, dict[str, str]] = {
         "runtime-tools/process_capabilities": "1.1.5 fails if a capability cannot be granted",
     },
     "crun": {
+        "cgroups/owner-read-only": "1.8.1 changes the owner for every user namespace",
+        "cgroups/owner-needs-namespace": "1.8.1 changes the owner for every user namespace",
         "verbs/exec-inherits": "1.8.1 begins in / as root, whatever the process of the container has",
         "verbs/resume-running": "1.8.1 thaws what is not frozen",
         "verbs/events-interval": "1.8.1 has no such verb (crun issue 1273)",

@@ -411,11 +411,11 @@ def unified_on_v1(bench: Bench) -> None:
     bench.refused({"/linux/resources": {"unified": {"pids.max": "29"}}})
 
 
-@SUBJECT.must("no-conversion", ANCHOR_UNIFIED, "What cgroup v2 has nothing for is an error there.")
+@SUBJECT.must("no-conversion", ANCHOR_UNIFIED, "A limit that cgroup v2 has nothing for is an error there.")
 def no_conversion(bench: Bench) -> None:
+    """Swappiness and the like are no limits: callers send them everywhere, and count on their being passed over."""
     need(is_unified(), "this machine is not all cgroup v2")
     bench.refused({"/linux/resources": {"network": {"classID": 1048577}}})
-    bench.refused({"/linux/resources": {"memory": {"swappiness": 13}}})
 
 
 # What cannot be applied must be an error.
