@@ -181,6 +181,8 @@ class Store(Layout):
     def add_nameless(self, entry: Entry | Descriptor) -> None:
         """Keep a manifest without a name, such as a referrer; nothing happens if the index has it."""
         wanted = entry.to_entry() if isinstance(entry, Descriptor) else dict(entry)
+        if name := name_of(wanted):  # which it has elsewhere
+            wanted = _renamed(wanted, name)
         self.change_index(
             lambda entries: (
                 entries if any(old["digest"] == wanted["digest"] for old in entries) else [*entries, wanted]

@@ -197,6 +197,15 @@ def test_an_error_names_file_and_line_and_leaves_nothing(
     assert not place.builds.exists() or not list(place.builds.iterdir())
 
 
+def test_a_base_from_elsewhere_brings_no_name_along(place: Place) -> None:
+    place.build("FROM BASE\nRUN true\n")
+    with Store(place.store) as store:
+        names = [
+            entry.annotations.get("org.opencontainers.image.ref.name") for entry in store.index().manifests
+        ]
+    assert names == [None, "built"]
+
+
 def test_the_output_of_a_failed_command_is_shown_if_it_was_kept(place: Place) -> None:
     with pytest.raises(ImageError) as failure:
         place.build("FROM BASE\nRUN echo a reason >&2; exit 1\n")
