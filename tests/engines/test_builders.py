@@ -18,6 +18,7 @@ from oci_image.build.builder import BuildOptions, build_image
 from oci_image.inspecting import read_image
 from oci_image.locations import open_source
 from oci_image.model.reference import Reference
+from oci_image.snapshots.cache import SnapshotCache
 from oci_image.transfer import copy
 from oci_image.unpack import UnpackOptions, unpack_image
 from tests.conftest import program
@@ -227,6 +228,8 @@ def test_other_builders_make_the_same_image(sandbox: Sandbox, tmp_path: Path, na
     base = f"docker-archive:{sandbox.seen('box.tar')}"
     (tmp_path / "Dockerfile").write_text(CORPUS[name].replace("BASE", base))
     build_image(str(sandbox.seen("context")), options)
+    with SnapshotCache(str(tmp_path / "snapshots"), exclusive=True) as cache:
+        cache.collect_garbage()
     (tmp_path / "ours").mkdir()
     settings, tree = read(f"oci:{tmp_path}/store:ours", tmp_path / "ours")
     for builder in ("buildkit", "docker", "buildah"):
