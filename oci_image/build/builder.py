@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from oci_image.model.platform import Platform, host_platform, parse_platform
 from oci_image.model.registry_reference import full_name
 from oci_image.pack.image import History, source_date_epoch, timestamp
 from oci_image.store.content import Store, default_store_path
-from pyruntime.base.errors import ExpectedError, UsageError, errno_text
+from pyruntime.base.errors import ExpectedError, HostError, UsageError, errno_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from oci_image.pack.image import ImageDraft
     from oci_image.registry.options import RegistryOptions
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULT_FILES = ("Dockerfile", "Containerfile")
 
 
@@ -320,6 +322,10 @@ class _Placing:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            what = f"cannot carry the step out: {errno_text(error.errno or 0)}"
+            hint = "free space, or choose another place with --snapshots" if error.errno in _FULL else ""
+            raise HostError(what, where=f"{self._where}: {error.filename or 'build'}", hint=hint) from error
         if isinstance(error, ExpectedError) and not isinstance(error, UsageError):
             if error.where.startswith(self._where.rpartition(":")[0] + ":"):
                 return  # a stage that this one needs has said where

@@ -206,6 +206,29 @@ def test_a_base_from_elsewhere_brings_no_name_along(place: Place) -> None:
     assert names == [None, "built"]
 
 
+@pytest.mark.parametrize(
+    "step", ["COPY big /", "RUN dd if=/dev/zero of=/big bs=1M count=9 2>&1", "COPY many /m"]
+)
+def test_a_full_disk_fails_the_step_and_the_next_try_succeeds(place: Place, step: str) -> None:
+    (place.context / "big").write_bytes(bytes(9_000_000))
+    (place.context / "many").mkdir()
+    for number in range(600):
+        (place.context / f"many/{number}").write_bytes(b"x" * 9000)
+    small = place.directory / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(small)], check=True)
+    try:
+        with pytest.raises(ExpectedError) as failure:
+            place.build(f"FROM BASE\n{step}\n", snapshots=str(small))
+        assert failure.value.where.startswith(f"{place.dockerfile}:2")
+        assert list((small / "builds").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    place.build(f"FROM BASE\n{step}\n")
+    assert place.from_cache() == 0
+    place.check_nothing_is_left()
+
+
 def test_the_output_of_a_failed_command_is_shown_if_it_was_kept(place: Place) -> None:
     with pytest.raises(ImageError) as failure:
         place.build("FROM BASE\nRUN echo a reason >&2; exit 1\n")
