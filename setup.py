@@ -22,6 +22,7 @@ from distutils.command.build_scripts import build_scripts  # isort: skip
 sys.path.insert(0, str(Path(__file__).resolve().parent / "startup"))
 sys.path.insert(1, str(Path(__file__).resolve().parent))
 from launcher_build import build_program
+from source_commit import commit_of, note_commit
 
 from conformance.probe import build_probe
 
@@ -70,6 +71,9 @@ class BuildPackages(build_py):
         os.makedirs(f"{target}/{EXECUTOR}", exist_ok=True)
         subprocess.run(command, check=True)
         build_probe(f"{target}/{PROBE}")
+        if not self.editable_mode:
+            name, commit = "pyruntime/version.py", commit_of(Path(__file__).resolve().parent)
+            note_commit(Path(name), Path(target) / name, commit)
         if os.path.isdir(SCHEMAS):
             shutil.copytree(SCHEMAS, f"{target}/pyruntime/{SCHEMAS}", dirs_exist_ok=True)
 
