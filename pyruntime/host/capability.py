@@ -170,7 +170,23 @@ def _report_programs() -> "Iterator[tuple[str, str, str]]":
     folders = [*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin"]
     for name, remark in why.items():
         path = next((f"{folder}/{name}" for folder in folders if os.access(f"{folder}/{name}", os.X_OK)), "")
-        yield name, path or "missing", "" if path else remark
+        found = _criu_remark(path) if name == "criu" and path else ""
+        yield name, path or "missing", found if path else remark
+
+
+def _criu_remark(program: str) -> str:
+    """Why CRIU does not work with this kernel, in its own last words; only root can ask."""
+    if os.geteuid() != 0:
+        return ""
+    import subprocess
+
+    try:
+        done = subprocess.run([program, "check"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"cannot be run: {error}"
+    lines = done.stderr.strip().splitlines()
+    said = lines[-1].rpartition("): ")[2] if lines else f"exit status {done.returncode}"
+    return f"does not work with this kernel: {said}" if done.returncode != 0 else ""
 
 
 def _first_line(path: str) -> str:

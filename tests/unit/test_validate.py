@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +91,6 @@ def test_the_host_is_asked_for_what_the_config_names(
 
 
 def test_the_doctor_reports_what_it_sees(capfd: pytest.CaptureFixture[str]) -> None:
-    import os
-
     assert main(["doctor", "--format", "json"]) == 0
     rows = {row["subject"]: row for row in json.loads(capfd.readouterr().out)}
     assert rows["kernel"]["found"].startswith(os.uname().release)
@@ -103,5 +104,9 @@ def test_the_doctor_reports_what_it_sees(capfd: pytest.CaptureFixture[str]) -> N
         "resctrl",
     ):
         assert rows[name]["found"]
+    program = shutil.which("criu", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if program is not None and os.geteuid() == 0:
+        works = subprocess.run([program, "check"], capture_output=True, check=False).returncode == 0
+        assert ("does not work" in rows["criu"]["remark"]) == (not works)
     assert main(["doctor"]) == 0
     assert capfd.readouterr().out.startswith("kernel ")
