@@ -21,6 +21,7 @@ _NOT_FORWARDED = {23, 28}
 # TRAP, BUS, FPE, SEGV and SYS.  After a fault of our own the faulting instruction would run again, for ever.
 _NOT_CAUGHT = {4, 5, 7, 8, 9, 11, 13, 17, 19, 31, 32, 33}
 _SIGWINCH = 28
+_CAUGHT = tuple(number for number in range(1, 65) if number not in _NOT_CAUGHT)
 
 
 def become_subreaper() -> None:
@@ -41,13 +42,11 @@ class SignalForwarding:
         os.set_blocking(self._writer, False)
         _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._previous: "list[tuple[int, Any]]" = []
-        for number in range(1, 65):
-            if number in _NOT_CAUGHT:
-                continue
+        for number in _CAUGHT:
             try:
                 self._previous.append((number, _signal.signal(number, _ignore)))
             except (OSError, ValueError):
-                continue
+                continue  # one that this libc keeps for itself
 
     def received(self) -> bytes:
         """The numbers of the signals that have come in."""

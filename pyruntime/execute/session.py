@@ -8,6 +8,7 @@ threads, and the child must not carry an interpreter.
 import errno
 import fcntl
 import os
+import posix
 import sys
 
 from pyruntime.base import restart
@@ -19,7 +20,7 @@ from pyruntime.plan.operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # The executor's file, where the program's saved heap has it.
 EXECUTOR_IMAGE: bytes | None = None
@@ -216,7 +217,7 @@ def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
             actions.append((os.POSIX_SPAWN_DUP2, out_of_the_way(descriptor), base + place))
         arguments = ["executor", str(base + PLAN_FD), str(base + REPORT_FD), str(base + ORDER_FD)]
         path = f"/proc/self/fd/{out_of_the_way(program)}"
-        return os.posix_spawn(path, arguments, os.environ, file_actions=actions)
+        return os.posix_spawn(path, arguments, _environment(), file_actions=actions)
     except OSError as error:
         if error.errno == errno.ENOENT:
             hint = "mount a procfs on /proc: the executor is started through /proc/self/fd"
@@ -229,6 +230,11 @@ def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
     finally:
         for descriptor in moved:
             os.close(descriptor)
+
+
+def _environment() -> "Mapping[bytes, bytes] | Mapping[str, str]":
+    """The environment for hooks.  The program never changes its own: so it can be had without translating each name."""
+    return posix.environ if "pyruntime_launcher" in sys.modules else os.environ
 
 
 def _decode_report(data: bytes) -> Report:

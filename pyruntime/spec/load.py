@@ -26,13 +26,17 @@ def read_config(path: str) -> tuple[Config, bytes]:
         raise with_schema_faults(fault, document) from None
 
 
-def decode_config(text: bytes) -> Config:
-    """Decode the text of a config that has been read before.
+def decode_config(text: bytes, *, without: tuple[str, ...] = ()) -> Config:
+    """Decode the text of a config that has been read before, `without` some of its properties.
 
     Raises:
         SpecError: the first fault; `where` is a JSON pointer.
     """
-    return with_annotations(decode(Config, loads(text, where="config.json")))
+    document = loads(text, where="config.json")
+    if isinstance(document, dict):
+        for name in without:
+            document.pop(name, None)
+    return with_annotations(decode(Config, document))
 
 
 def read_text(path: str) -> bytes:

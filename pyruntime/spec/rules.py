@@ -13,6 +13,10 @@ from pyruntime.spec.linux_rules import LINUX_RULES, check_mappings
 
 _ABSOLUTE = "start it with '/': it is looked up from the container's root"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def check_rules(config: Config) -> None:
     """Check every rule in order.
@@ -20,12 +24,26 @@ def check_rules(config: Config) -> None:
     Raises:
         SpecError: the first rule that is broken, with its JSON pointer and the way out; the hint names the others.
     """
+    _check(config, RULES)
+
+
+def check_process_rules(config: Config) -> None:
+    """Check what is said of the process, in a config whose other parts were checked when its container was made.
+
+    Raises:
+        SpecError: as from `check_rules`.
+    """
+    _check(config, PROCESS_RULES)
+
+
+def _check(config: Config, rules: "tuple[Callable[[Config], None], ...]") -> None:
     try:
-        check_rules_in_order(config)
+        for rule in rules:
+            rule(config)
     except SpecError:
         from pyruntime.spec.explain import summarise
 
-        raise summarise(broken_rules(config)) from None
+        raise summarise(broken_rules(config, rules)) from None
 
 
 def check_rules_in_order(config: Config) -> None:
@@ -38,10 +56,12 @@ def check_rules_in_order(config: Config) -> None:
         rule(config)
 
 
-def broken_rules(config: Config) -> list[SpecError]:
-    """The first fault that each rule finds, in the order of the rules."""
+def broken_rules(
+    config: Config, rules: "tuple[Callable[[Config], None], ...] | None" = None
+) -> list[SpecError]:
+    """The first fault that each rule finds, in the order of the rules (None: all)."""
     faults: list[SpecError] = []
-    for rule in RULES:
+    for rule in RULES if rules is None else rules:
         try:
             rule(config)
         except SpecError as fault:
@@ -230,9 +250,7 @@ def check_hooks(config: Config) -> None:
                 )
 
 
-RULES = (
-    check_version,
-    check_root,
+PROCESS_RULES = (
     check_process,
     check_environment,
     check_user,
@@ -240,6 +258,11 @@ RULES = (
     check_limits,
     check_scheduler,
     check_io_priority,
+)
+RULES = (
+    check_version,
+    check_root,
+    *PROCESS_RULES,
     check_names,
     check_mounts,
     check_hooks,

@@ -15,7 +15,7 @@ from pyruntime.plan.launch import plan_exec
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.config import Capabilities, Config, Process, User
 from pyruntime.spec.load import decode_config
-from pyruntime.spec.rules import check_rules
+from pyruntime.spec.rules import check_process_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import PAUSED, RUNNING, STOPPED, hook_document, status_of
 from pyruntime.store.store import Store
@@ -93,9 +93,9 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         raise StateError(
             "cannot exec in a paused container (use --ignore-paused to override)", where=container_id
         )
-    config = decode_config(config_text)
+    config = decode_config(config_text, without=("mounts", "hooks"))
     process = _process(arguments, config)
-    check_rules(config.replace(process=process))
+    check_process_rules(config.replace(process=process))
     warn_of_capabilities(config, process, options)
     return _Execution(arguments, options, state, config, process).carry_out()
 
