@@ -60,7 +60,8 @@ def descriptor_base(first_private: int) -> int:
 class Session:
     """An executor at work on one plan.
 
-    `descriptors` maps a place (FIFO_FD ...) to a descriptor of this process that the executor gets there.
+    `descriptors` maps a place (FIFO_FD ...) to a descriptor of this process that the executor gets there; `stdio`
+    are those that it gets as 0, 1 and 2, instead of this process's own.
     `observe` is told of each finished step: step number and nanoseconds.
     """
 
@@ -71,6 +72,7 @@ class Session:
         first_private: int,
         descriptors: dict[int, int],
         observe: "Callable[[int, int], None] | None" = None,
+        stdio: tuple[int, ...] = (),
     ) -> None:
         restart.forbid()
         self.operations = operations
@@ -85,7 +87,7 @@ class Session:
         order_end, self._orders = os.pipe()
         try:
             inherited = {PLAN_FD: plan, REPORT_FD: report_end, ORDER_FD: order_end, **descriptors}
-            self.pid = _spawn(program, base, inherited)
+            self.pid = _spawn(program, base, inherited, stdio)
         finally:
             for descriptor in (program, plan, report_end, order_end):
                 os.close(descriptor)
@@ -199,14 +201,14 @@ def _copy_file(path: str, target: int) -> None:
         os.close(source)
 
 
-def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
+def _spawn(program: int, base: int, inherited: dict[int, int], stdio: tuple[int, ...] = ()) -> int:
     """Spawn the executor with each descriptor at base + place; those in the way are moved up first."""
     moved: list[int] = []
     actions: list[tuple[int, int, int]] = []
     limit = base + 16
 
     def out_of_the_way(descriptor: int) -> int:
-        if descriptor < base or descriptor >= limit:
+        if (descriptor < base or descriptor >= limit) and not (stdio and descriptor < 3):
             return descriptor
         duplicate = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, limit)
         moved.append(duplicate)
@@ -215,6 +217,9 @@ def _spawn(program: int, base: int, inherited: dict[int, int]) -> int:
     try:
         for place, descriptor in inherited.items():
             actions.append((os.POSIX_SPAWN_DUP2, out_of_the_way(descriptor), base + place))
+        # Put in place last: until then the numbers may be what something else was taken from.
+        for number, descriptor in enumerate(map(out_of_the_way, stdio)):
+            actions.append((os.POSIX_SPAWN_DUP2, descriptor, number))
         arguments = ["executor", str(base + PLAN_FD), str(base + REPORT_FD), str(base + ORDER_FD)]
         path = f"/proc/self/fd/{out_of_the_way(program)}"
         return os.posix_spawn(path, arguments, _environment(), file_actions=actions)

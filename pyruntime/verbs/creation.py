@@ -47,7 +47,8 @@ class CreateOptions(Record):
 
     `console_fd`: a connected socket that gets the pty's master.  `pidfd_fd`: one that gets a pidfd of the init, and is
     closed then.  `preserve_fds`: how many descriptors after 2 (and
-    after those of LISTEN_FDS) the container keeps.  `observe`: told of each finished step and its nanoseconds.
+    after those of LISTEN_FDS) the container keeps.  `stdio`: what it gets as 0, 1 and 2
+    instead of ours.  `observe`: told of each finished step and its nanoseconds.
     """
 
     config_path: str = ""
@@ -59,6 +60,7 @@ class CreateOptions(Record):
     listen_fds: int = 0
     preserve_fds: int = 0
     pid_file: str = ""
+    stdio: tuple[int, ...] = ()
 
 
 class Prepared(Record):
@@ -231,6 +233,7 @@ class Creation:
                 first_private=self.prepared.options.first_private,
                 descriptors=descriptors,
                 observe=observe,
+                stdio=options.stdio,
             )
         finally:
             os.close(fifo)

@@ -83,6 +83,16 @@ OPTIONS = (
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
+    return prepare_execution(arguments, options).carry_out()
+
+
+def prepare_execution(arguments: Arguments, options: GlobalOptions) -> "Execution":
+    """Read, check and plan what `exec` is told; nothing is started yet.
+
+    Raises:
+        StateError: the container has stopped, is paused, or is not there.
+        SpecError: the process cannot be as it is asked for.
+    """
     container_id = arguments.positional[0]
     store = Store(options.root)
     state, config_text = store.load(container_id), store.load_config_text(container_id)
@@ -97,7 +107,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     process = _process(arguments, config)
     check_process_rules(config.replace(process=process))
     warn_of_capabilities(config, process, options)
-    return _Execution(arguments, options, state, config, process).carry_out()
+    return Execution(arguments, options, state, config, process)
 
 
 def _process(arguments: Arguments, config: Config) -> Process:
@@ -171,8 +181,8 @@ def _with_capabilities(base: Capabilities | None, names: tuple[str, ...]) -> Cap
     )
 
 
-class _Execution:
-    """One process on its way into a container."""
+class Execution:
+    """One process on its way into a container; `stdio` is what it gets as 0, 1 and 2 instead of ours."""
 
     def __init__(
         self,
@@ -189,6 +199,7 @@ class _Execution:
         self.process = process
         self.detached = arguments.flag("detach")
         self.console = self.master = -1
+        self.stdio: tuple[int, ...] = ()
         self.cgroup = exec_cgroup(state, arguments.all("cgroup"))
         if self.cgroup.attach:
             from pyruntime.verbs.systemd_driver import load_systemd_driver
@@ -203,17 +214,17 @@ class _Execution:
 
             self.console, theirs = (-1, connect_console_socket(path)) if path else console_pair()
         if self.detached:
-            self._launch(theirs)
+            self.launch(theirs)
             return 0
         signals = SignalForwarding()
         try:
-            pid = self._launch(theirs)
+            pid = self.launch(theirs)
             return wait_in_foreground(pid, signals, master=self.master)
         finally:
             signals.close()
 
-    def _launch(self, console: int) -> int:
-        """Start the process; returns its pid once it has been executed."""
+    def launch(self, console: int = -1) -> int:
+        """Start the process; returns its pid, that of a child of ours, once it has been executed."""
         state, arguments = self.state, self.arguments
         listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
         require_descriptors(3, listening + preserved)
@@ -247,6 +258,7 @@ class _Execution:
             first_private=first,
             descriptors=descriptors,
             observe=step_observer(self.options, plan),
+            stdio=self.stdio,
         )
         os.close(pidfd)
         if listener is not None:
