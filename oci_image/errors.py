@@ -17,6 +17,8 @@ class ImageError(ExpectedError):
 class IntegrityError(ImageError):
     """Content differs from what its descriptor or the image's config promised."""
 
+    exit_code = 3
+
 
 class SnapshotError(ImageError):
     """A mounted root file system cannot be had here; a plain directory can."""
@@ -24,6 +26,8 @@ class SnapshotError(ImageError):
 
 class RegistryError(ImageError):
     """A registry refused, or could not be reached; `status` is HTTP's, 0 if there was no answer."""
+
+    exit_code = 4
 
     def __init__(self, what: str, *, where: str = "", hint: str = "", status: int = 0) -> None:
         super().__init__(what, where=where, hint=hint)

@@ -151,8 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.state.requests.append(("HEAD", self.path, dict(self.headers)))
         if not self.refused():
-            known = self.path.rpartition("/")[2] in self.state.pushed
-            self.answer(200 if known else 404)
+            data = self.state.pushed.get(self.path.rpartition("/")[2])
+            digest = "" if data is None else self.state.digest(data)
+            self.answer(404 if data is None else 200, Docker_Content_Digest=digest)
 
     def do_POST(self) -> None:
         state = self.state
@@ -220,6 +221,18 @@ class _Handler(BaseHTTPRequestHandler):
     def drain(self, length: int) -> None:
         while length:
             length -= len(self.rfile.read(min(length, 1 << 16)))
+
+    def do_DELETE(self) -> None:
+        state = self.state
+        state.requests.append(("DELETE", self.path, dict(self.headers)))
+        if self.refused():
+            return
+        name = self.path.rpartition("/")[2]
+        if ":" not in name and "tags_stay" in state.faults:
+            self.answer(405, b'{"errors":[{"code":"UNSUPPORTED"}]}')
+        else:
+            state.pushed.pop(name, None)
+            self.answer(202)
 
     def do_PUT(self) -> None:
         state = self.state

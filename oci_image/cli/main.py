@@ -1,6 +1,7 @@
 """The command line of oci-image.
 
-Exit codes: 0 done, 1 expected failure, 2 bad command line, 70 bug, 128+n stopped by signal n.
+Exit codes: 0 done, 1 expected failure, 2 bad command line, 3 wrong bytes, 4 a registry's refusal or silence, 70 bug,
+128+n stopped by signal n.  docs/compatibility-images.md explains them.
 """
 
 from __future__ import annotations
@@ -159,7 +160,12 @@ def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oci-image",
         description="Tool for OCI images.",
-        epilog="oci-image VERB --help shows a verb's options.",
+        epilog="""\
+oci-image VERB --help shows a verb's options.
+
+exit codes: 0 done, 1 not done, 2 bad command line, 3 bytes that are not what was promised, 4 a registry
+refused or is not there, 70 a bug, 128+n stopped by signal n""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version="oci-image 0.1")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)

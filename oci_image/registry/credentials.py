@@ -22,11 +22,12 @@ _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docke
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and a password, or with `identity_token` an OAuth2 refresh token."""
+    """A user and a password, or an OAuth2 refresh token, or a token that is sent as it is."""
 
     user: str = ""
     password: str = ""
     identity_token: str = ""
+    registry_token: str = ""
 
     def basic(self) -> str:
         """The value of an Authorization header."""
@@ -70,15 +71,26 @@ def find_credentials(host: str, repository: str, authfile: str = "") -> Credenti
 
 
 def store_credentials(host: str, credentials: Credentials | None, authfile: str = "") -> str:
-    """Remember, or with None forget, what belongs to a host; the file that was changed.
+    """Remember, or with None forget, what belongs to a host; where: a file, or a helper that the file names.
 
-    Raises: RegistryError if the file cannot be written, or to forget what is not there.
+    Raises: RegistryError if the file cannot be written, the helper fails, or to forget what is not there.
     """
     paths = credential_files(authfile)
     path = next((path for path in paths if os.path.exists(path)), paths[0])
     document = _read(path)
     auths = dict(document.get("auths") or {})
     key = _HUB_KEYS[0] if host == DOCKER_HUB and path.endswith("config.json") else host
+    helper = str((document.get("credHelpers") or {}).get(host) or document.get("credsStore") or "")
+    if helper:
+        server = _HUB_KEYS[0] if host == DOCKER_HUB else host
+        if credentials is None and _ask_helper(helper, server) is None:
+            raise RegistryError(f"not logged in to {host}", where=f"docker-credential-{helper}")
+        if credentials is None:
+            _call_helper(helper, "erase", server)
+        else:
+            secret = {"ServerURL": server, "Username": credentials.user, "Secret": credentials.password}
+            _call_helper(helper, "store", json.dumps(secret))
+        return f"docker-credential-{helper}"
     if credentials is None:
         if auths.pop(key, None) is None:
             raise RegistryError(f"not logged in to {host}", where=path)
@@ -115,6 +127,8 @@ def _normal(key: str) -> str:
 
 
 def _decode(entry: dict[str, Any]) -> Credentials | None:
+    if entry.get("registrytoken"):
+        return Credentials(registry_token=str(entry["registrytoken"]))
     if entry.get("identitytoken"):
         return Credentials(identity_token=str(entry["identitytoken"]))
     try:
@@ -124,21 +138,30 @@ def _decode(entry: dict[str, Any]) -> Credentials | None:
     return Credentials(user, password.rstrip("\0")) if colon else None
 
 
-def _ask_helper(name: str, host: str) -> Credentials | None:
+def _call_helper(name: str, action: str, text: str) -> str | None:
+    """Run a helper with a text for its input; what it prints, None if it does not know the server."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise RegistryError(f"invalid name of a credential helper {name!r}")
-    command = [f"docker-credential-{name}", "get"]
+    command = [f"docker-credential-{name}", action]
     try:
-        done = subprocess.run(command, input=host, text=True, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, input=text, text=True, capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RegistryError(f"credential helper {command[0]} failed: {error}") from None
     if done.returncode != 0:
+        # "credentials not found in native keychain", on standard output, is how helpers say so.
         if "not found" in done.stdout:
             return None
         raise RegistryError(f"credential helper {command[0]} failed: {done.stdout.strip()[:200]}")
+    return done.stdout
+
+
+def _ask_helper(name: str, host: str) -> Credentials | None:
+    text = _call_helper(name, "get", host)
+    if text is None:
+        return None
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(text)
         user, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
-        raise RegistryError(f"credential helper {command[0]} gave no credentials") from None
+        raise RegistryError(f"credential helper docker-credential-{name} gave no credentials") from None
     return Credentials(identity_token=secret) if user == "<token>" else Credentials(user, secret)

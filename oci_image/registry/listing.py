@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 from oci_image.errors import RegistryError
 from oci_image.model.content import subject_of
 from oci_image.model.media_types import MANIFESTS
+from oci_image.model.registry_reference import RegistryReference
 from oci_image.registry.client import RegistryClient
 from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, fallback_tag, read_document
@@ -19,7 +20,6 @@ from oci_image.transports.directory import describe_document
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
-    from oci_image.model.registry_reference import RegistryReference
 
 _MAX_PAGES = 10_000
 _DELETE = "pull,push,delete"
@@ -45,14 +45,22 @@ def _tags_at(reference: RegistryReference, options: RegistryOptions, *, insecure
     return _paged(client, f"{reference.repository}/tags/list", "tags", "")
 
 
+def client_of(host: str, repository: str = "", options: RegistryOptions | None = None) -> RegistryClient:
+    """A client for the registry itself, not a mirror; RegistryError if registries.conf blocks it."""
+    options = options or RegistryOptions()
+    registries = load_registries(options.registries_conf, short_names=False)
+    insecure = registries.is_insecure(RegistryReference(host, repository))
+    return RegistryClient(host, repository, options, insecure=insecure)
+
+
 def list_repositories(host: str, options: RegistryOptions | None = None) -> list[str]:
     """All repositories of a registry; many registries forbid it."""
-    return _paged(RegistryClient(host, "", options), "_catalog", "repositories", "registry:catalog:*")
+    return _paged(client_of(host, "", options), "_catalog", "repositories", "registry:catalog:*")
 
 
 def check_login(host: str, options: RegistryOptions) -> None:
     """Ask the registry whether it takes the credentials; RegistryError if not."""
-    client = RegistryClient(host, "", options)
+    client = client_of(host, "", options)
     try:
         client.request("GET", "", scope=" ").drain_conn()
     finally:
@@ -77,7 +85,7 @@ def delete_image(
 
     Raises: RegistryError.
     """
-    client = RegistryClient(reference.host, reference.repository, options)
+    client = client_of(reference.host, reference.repository, options)
     try:
         descriptor, data = _look_up(client, reference)
         path = f"{reference.repository}/manifests/"

@@ -13,9 +13,8 @@ from urllib.parse import urlencode
 
 from oci_image.errors import RegistryError
 from oci_image.model.registry_reference import DOCKER_HUB
-from oci_image.registry.client import RegistryClient
 from oci_image.registry.documents import read_document
-from oci_image.registry.listing import list_repositories
+from oci_image.registry.listing import client_of, list_repositories
 
 if TYPE_CHECKING:
     from oci_image.registry.options import RegistryOptions
@@ -48,7 +47,7 @@ def search_repositories(
     `stars` is the least number of them, `official` True or False asks for that kind alone.
     Raises: RegistryError if the registry offers neither a search nor its catalog.
     """
-    client = RegistryClient("index.docker.io" if host == DOCKER_HUB else host, "", options)
+    client = client_of("index.docker.io" if host == DOCKER_HUB else host, "", options)
     query = urlencode({"q": term, "n": min(limit, _MAX_RESULTS)})
     try:
         response = client.request("GET", f"/v1/search?{query}", scope=" ")

@@ -81,6 +81,9 @@ class Authenticator:
             known = self._options.credentials or find_credentials(
                 self._host, self._repository, self._options.authfile
             )
+            if known is not None and known.registry_token:
+                self._tokens[scope] = f"Bearer {known.registry_token}"
+                return not used
             challenges = dict(reversed(parse_challenges(response.headers.get("WWW-Authenticate", ""))))
             if "bearer" in challenges:
                 self._tokens[scope] = f"Bearer {self._fetch(challenges['bearer'], scope, known)}"

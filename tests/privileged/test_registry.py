@@ -69,7 +69,7 @@ def test_a_day_of_work_with_a_registry(
     with Store.open(store) as opened:
         assert check_store(opened).faults == ()
     assert "deleted" in run(capsys, "delete", other)
-    assert main(["pull", other]) == 1
+    assert main(["pull", other]) == 4
     assert "404" in capsys.readouterr().err
 
 

@@ -19,7 +19,7 @@ from oci_image.registry.certificates import certificate_directory
 from oci_image.registry.configuration import Registries, load_registries
 from oci_image.registry.connections import proxy_for
 from oci_image.registry.credentials import Credentials
-from oci_image.registry.listing import list_tags
+from oci_image.registry.listing import client_of, list_tags
 from oci_image.registry.options import RegistryOptions
 from oci_image.registry.tokens import parse_challenges
 from oci_image.store.content import Store
@@ -97,6 +97,9 @@ def test_a_blocked_registry_is_neither_read_nor_written(tmp_path: Path) -> None:
     for call in (registries.endpoints, registries.is_insecure):
         with pytest.raises(RegistryError, match="blocked"):
             call(reference)
+    options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf")
+    with pytest.raises(RegistryError, match="blocked"):
+        client_of("evil.example", "", options)
 
 
 def test_short_names(tmp_path: Path) -> None:
