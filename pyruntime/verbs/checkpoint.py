@@ -89,6 +89,11 @@ def checkpoint_container(store: Store, container_id: str, options: CriuOptions) 
             freezer=state.cgroup_paths.get("freezer") or state.cgroup_paths.get("", ""),
             annotations=state.annotations,
         )
+        if state.systemd_unit and not (options.leave_running or options.pre_dump):
+            # It is deleted afterwards, when this command can no longer run again in an interpreter that has the driver.
+            from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+            load_systemd_driver()
         dump(saved, plan.operations, read_namespaces(config)[1], options)
     if options.leave_running or options.pre_dump:
         return []

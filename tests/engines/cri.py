@@ -12,7 +12,7 @@ from typing import Any
 from tests.engines import images
 from tests.engines.differential import runtime_path
 from tests.engines.engine import Engine
-from tests.engines.sandbox import Sandbox
+from tests.engines.sandbox import Place
 from tests.engines.streams import Ended, Stream
 
 IMAGE = images.NAME
@@ -23,6 +23,7 @@ HANDLER = """
   runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
     BinaryName = "{path}"
+    SystemdCgroup = {systemd}
 """
 NETWORK = """{{"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {{"type": "bridge", "bridge": "pods0", "isGateway": true, "ipam":
@@ -34,11 +35,13 @@ class CriError(Exception):
     """What the CRI answered instead: its status code and message."""
 
 
-def write_config(sandbox: Sandbox, runtimes: tuple[str, ...]) -> str:
+def write_config(sandbox: Place, runtimes: tuple[str, ...], *, systemd: bool = False) -> str:
     """Write a configuration of containerd with one handler for each runtime, and one network for pods."""
     top = sandbox.directory
     sandbox.write("cni/pods.conflist", NETWORK.format(top=top))
-    handlers = "".join(HANDLER.format(name=name, path=runtime_path(name)) for name in runtimes)
+    handlers = "".join(
+        HANDLER.format(name=name, path=runtime_path(name), systemd=str(systemd).lower()) for name in runtimes
+    )
     return sandbox.write(
         "containerd.toml",
         f'version = 2\nroot = "{top}/root"\nstate = "{top}/state"\n'
@@ -54,7 +57,7 @@ def write_config(sandbox: Sandbox, runtimes: tuple[str, ...]) -> str:
 class Cri(Engine):
     """The CRI, with one handler chosen for all pods; names of pods need be unique in it alone."""
 
-    def __init__(self, sandbox: Sandbox, runtime: str, address: str = "containerd.sock") -> None:
+    def __init__(self, sandbox: Place, runtime: str, address: str = "containerd.sock") -> None:
         super().__init__(sandbox, runtime)
         self._rpc = importlib.import_module("grpc")
         self._json = importlib.import_module("google.protobuf.json_format")

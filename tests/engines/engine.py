@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from tests.engines.sandbox import Outcome, Sandbox
+from tests.engines.sandbox import Outcome, Place
 
 
 class Engine:
@@ -12,7 +12,7 @@ class Engine:
 
     command: list[str]
 
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+    def __init__(self, sandbox: Place, runtime: str) -> None:
         self.sandbox = sandbox
         self.runtime = runtime
         self.directory = f"{sandbox.directory}/{runtime}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.engines import images
 from tests.engines.differential import RUNTIMES, runtime_path
 from tests.engines.engine import Engine
-from tests.engines.sandbox import Sandbox
+from tests.engines.sandbox import Place, Sandbox
 
 USER = 64242  # an ordinary user of the sandbox alone
 
@@ -14,7 +14,7 @@ USER = 64242  # an ordinary user of the sandbox alone
 class Podman(Engine):
     """podman as root."""
 
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+    def __init__(self, sandbox: Place, runtime: str) -> None:
         super().__init__(sandbox, runtime)
         self.command = ["podman", *self.options()]
 
@@ -32,7 +32,7 @@ class Podman(Engine):
 class RootlessPodman(Podman):
     """podman as the ordinary user that `add_user` made, with its subordinate ids."""
 
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+    def __init__(self, sandbox: Place, runtime: str) -> None:
         super().__init__(sandbox, runtime)
         home = f"{self.directory}/home"
         sandbox.check("mkdir", "-p", home, f"{home}/run")

@@ -2,12 +2,12 @@
 
 import contextlib
 
-from tests.engines.sandbox import Sandbox
+from tests.engines.sandbox import Place
 
 ADDRESS = "127.0.0.1:5000"  # nobody else is in the sandbox's network
 
 
-def start_registry(sandbox: Sandbox) -> "contextlib.AbstractContextManager[object]":
+def start_registry(sandbox: Place) -> "contextlib.AbstractContextManager[object]":
     """A registry that keeps its images in the sandbox's memory."""
     config = sandbox.write(
         "registry.yml",

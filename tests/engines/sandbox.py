@@ -52,8 +52,8 @@ class Outcome(NamedTuple):
     err: str
 
 
-class Sandbox:
-    """The namespaces. `directory` is a tmpfs that only they see; from outside its files are below `seen`."""
+class Place:
+    """Where engines run: a directory of its own, and an environment."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
@@ -62,45 +62,10 @@ class Sandbox:
         self.cgroup = f"/{self.directory.name}"
         self.environment = {"PATH": PROGRAMS_PATH, "HOME": str(self.directory), "LC_ALL": "C"}
         self.environment.update(environment or {})
-        self.hierarchies = make_cgroups(self.cgroup)
-        self._namespaces = ["--mount", "--pid", "--net", *(["--cgroup"] if self.hierarchies else [])]
-        options = (*self._namespaces, "--fork", "--mount-proc", "--kill-child")
-        self._complaints = (self.outputs / "sandbox").open("w+")
-        self._keeper = subprocess.Popen(
-            self._joined("setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, "-c", REAPER),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            start_new_session=True,
-        )
-        assert self._keeper.stdout is not None
-        ready = self._keeper.stdout.readline() == b"ready\n"
-        assert ready, f"no namespaces for engines: {(self.outputs / 'sandbox').read_text()}"
-        (first,) = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children").read_text().split()
-        self.first = int(first)
-        for place in (self.directory, Path("/run")):
-            self.check("mount", "-t", "tmpfs", "-o", "mode=755", "none", str(place))
-        self.check("sh", "-ec", REMOUNT, "sh", self.cgroup, *self.hierarchies)
-        self.check("ip", "link", "set", "lo", "up")
-
-    def __enter__(self) -> "Sandbox":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End every process of the namespaces, and with them their mounts and networks."""
-        os.kill(self.first, signal.SIGKILL)
-        self._keeper.wait()
-        assert self._keeper.stdout is not None
-        self._keeper.stdout.close()
-        self._complaints.close()
-        self._outputs.cleanup()
-        self.directory.rmdir()
-        remove_cgroups(self.cgroup)
+        self.first = 1  # the process that all others here descend from
 
     def seen(self, path: str) -> Path:
-        """A file of the sandbox as the test sees it; `path` is relative to `directory`, or absolute."""
+        """A file as the test sees it; `path` is relative to `directory`, or absolute."""
         return Path(f"/proc/{self.first}/root{self.directory / path}")
 
     def write(self, path: str, text: str) -> str:
@@ -110,32 +75,9 @@ class Sandbox:
         place.write_text(text)
         return str(self.directory / path)
 
-    def overlay(self, path: str) -> None:
-        """Let the sandbox see and change the host's directory `path` without changing it."""
-        name = path.strip("/").replace("/", "-")
-        upper, work = (f"{self.directory}/{kind}-{name}" for kind in ("upper", "work"))
-        self.check("mkdir", upper, work)
-        self.check(
-            "mount", "-t", "overlay", "-o", f"lowerdir={path},upperdir={upper},workdir={work}", "none", path
-        )
-
-    def open_to_others(self, program: str) -> None:
-        """Let ordinary users of the sandbox reach a program, though it may lie in somebody's home."""
-        closed = [str(each) for each in Path(program).parents if not each.stat().st_mode & 0o001]
-        if closed:
-            self.overlay(closed[-1])
-            self.check("chmod", "o+x", *closed)
-
     def argv(self, *command: str) -> list[str]:
-        """The command line that runs `command` in the namespaces."""
-        variables = [f"{name}={value}" for name, value in self.environment.items()]
-        enter = ["nsenter", "--target", str(self.first), *self._namespaces, f"--wdns={self.directory}"]
-        return self._joined(*enter, "env", "-i", *variables, *command)
-
-    def _joined(self, *command: str) -> list[str]:
-        """The command line that runs `command` in the sandbox's cgroups."""
-        places = [f"{mount_point}{self.cgroup}" for mount_point in self.hierarchies]
-        return ["sh", "-c", JOIN, "sh", *places, "--", *command]
+        """The command line that runs `command` here."""
+        return ["env", "-i", *(f"{name}={value}" for name, value in self.environment.items()), *command]
 
     def call(self, *command: str, stdin: str = "", seconds: float = 60) -> Outcome:
         """Run a command to its end; its output goes to files, which what it starts may keep open."""
@@ -183,15 +125,104 @@ class Sandbox:
                 time.sleep(0.1)
             yield process
         finally:
-            # nsenter waits for the daemon, its only child
-            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            for pid in self._daemon_pids(process.pid):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGTERM)
+                    os.kill(pid, signal.SIGTERM)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _daemon_pids(self, started: int) -> list[int]:
+        """The daemon that the process `started` is, or has started."""
+        return [started]
+
+
+class Sandbox(Place):
+    """The namespaces. `directory` is a tmpfs that only they see; from outside its files are below `seen`."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(environment)
+        self.hierarchies = make_cgroups(self.cgroup)
+        self._namespaces = ["--mount", "--pid", "--net", *(["--cgroup"] if self.hierarchies else [])]
+        options = (*self._namespaces, "--fork", "--mount-proc", "--kill-child")
+        self._complaints = (self.outputs / "sandbox").open("w+")
+        self._keeper = subprocess.Popen(
+            self._joined("setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, "-c", REAPER),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            start_new_session=True,
+        )
+        assert self._keeper.stdout is not None
+        ready = self._keeper.stdout.readline() == b"ready\n"
+        assert ready, f"no namespaces for engines: {(self.outputs / 'sandbox').read_text()}"
+        (first,) = Path(f"/proc/{self._keeper.pid}/task/{self._keeper.pid}/children").read_text().split()
+        self.first = int(first)
+        for place in (self.directory, Path("/run")):
+            self.check("mount", "-t", "tmpfs", "-o", "mode=755", "none", str(place))
+        self.check("sh", "-ec", REMOUNT, "sh", self.cgroup, *self.hierarchies)
+        self.check("ip", "link", "set", "lo", "up")
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every process of the namespaces, and with them their mounts and networks."""
+        os.kill(self.first, signal.SIGKILL)
+        self._keeper.wait()
+        assert self._keeper.stdout is not None
+        self._keeper.stdout.close()
+        self._complaints.close()
+        self._outputs.cleanup()
+        self.directory.rmdir()
+        remove_cgroups(self.cgroup)
+
+    def overlay(self, path: str) -> None:
+        """Let the sandbox see and change the host's directory `path` without changing it."""
+        name = path.strip("/").replace("/", "-")
+        upper, work = (f"{self.directory}/{kind}-{name}" for kind in ("upper", "work"))
+        self.check("mkdir", upper, work)
+        self.check(
+            "mount", "-t", "overlay", "-o", f"lowerdir={path},upperdir={upper},workdir={work}", "none", path
+        )
+
+    def open_to_others(self, program: str) -> None:
+        """Let ordinary users of the sandbox reach a program, though it may lie in somebody's home."""
+        closed = [str(each) for each in Path(program).parents if not each.stat().st_mode & 0o001]
+        if closed:
+            self.overlay(closed[-1])
+            self.check("chmod", "o+x", *closed)
+
+    def argv(self, *command: str) -> list[str]:
+        """The command line that runs `command` in the namespaces."""
+        enter = ["nsenter", "--target", str(self.first), *self._namespaces, f"--wdns={self.directory}"]
+        return self._joined(*enter, *super().argv(*command))
+
+    def _joined(self, *command: str) -> list[str]:
+        """The command line that runs `command` in the sandbox's cgroups."""
+        places = [f"{mount_point}{self.cgroup}" for mount_point in self.hierarchies]
+        return ["sh", "-c", JOIN, "sh", *places, "--", *command]
+
+    def _daemon_pids(self, started: int) -> list[int]:
+        # nsenter waits for the daemon, its only child
+        return [int(pid) for pid in Path(f"/proc/{started}/task/{started}/children").read_text().split()]
+
+
+class Host(Place):
+    """The host itself, for what needs its init; what runs must be ended by the test."""
+
+    def __enter__(self) -> "Host":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.check("rm", "-rf", "--one-file-system", str(self.directory))
+        self._outputs.cleanup()
 
 
 def make_cgroups(path: str) -> list[str]:

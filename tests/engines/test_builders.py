@@ -24,7 +24,7 @@ from oci_image.unpack import UnpackOptions, unpack_image
 from tests.conftest import program
 from tests.engines import images
 from tests.engines.differential import need
-from tests.engines.sandbox import Sandbox
+from tests.engines.sandbox import Place
 from tests.engines.test_docker import client, start_daemon
 from tests.privileged.compare_trees import Node, read_tree
 
@@ -167,7 +167,7 @@ def read(place: str, directory: Path) -> tuple[dict[str, Any], dict[str, Node]]:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with start_daemon("runc") as made:
         context = tmp_path_factory.mktemp("context")
         make_context(context)
@@ -175,7 +175,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield made.sandbox
 
 
-def other_build(sandbox: Sandbox, builder: str, text: str, name: str) -> str:
+def other_build(sandbox: Place, builder: str, text: str, name: str) -> str:
     """Build in the sandbox; the image as an archive of it."""
     top = sandbox.directory
     archive = f"{name}-{builder}.tar"
@@ -218,7 +218,7 @@ def other_build(sandbox: Sandbox, builder: str, text: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_other_builders_make_the_same_image(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+def test_other_builders_make_the_same_image(sandbox: Place, tmp_path: Path, name: str) -> None:
     need("buildah")
     runtime = program("pyruntime")
     options = BuildOptions(

@@ -4,6 +4,7 @@ One daemon serves the whole module; each runtime has a namespace of its own in i
 """
 
 import contextlib
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -119,6 +120,34 @@ def test_a_terminal(ctr: Differential[Ctr]) -> None:
         return code, "/dev/" in shown
 
     assert ctr.each(talk) == (4, True)
+
+
+def test_checkpoints(ctr: Differential[Ctr]) -> None:
+    """ctr tasks checkpoint, and a checkpoint with the task's memory restored under another name."""
+    if subprocess.run(["criu", "check"], capture_output=True, check=False).returncode:
+        pytest.skip("the kernel does not go with the installed CRIU: `criu check` fails")
+
+    def move(engine: Ctr) -> list[object]:
+        count = "i=0; while :; do i=$((i+1)); echo $i > /tmp/m; mv /tmp/m /tmp/n; sleep 0.1; done"
+        engine.check("run", "-d", "--null-io", IMAGE, "counter", "sh", "-c", count)
+        time.sleep(0.5)
+        saved = f"localhost/saved-{engine.runtime}:1"
+        engine.check("containers", "checkpoint", "--task", "--rw", "--image", "counter", saved)
+        seen: list[object] = [engine.call("tasks", "exec", "--exec-id", "e", "counter", "cat", "/tmp/n").code]
+        engine.check("tasks", "checkpoint", "--exit", "--image-path", f"{engine.directory}/images", "counter")
+        engine.wait_status("counter", "STOPPED")
+        for name in ("counter", "again"):
+            engine.call("tasks", "delete", "--force", name)
+            engine.call("containers", "delete", name)
+            if name == "counter":
+                engine.check("containers", "restore", "--live", "--rw", "again", saved)
+                read = ("tasks", "exec", "--exec-id", "e", "again", "cat", "/tmp/n")
+                before = int(engine.check(*read))
+                time.sleep(0.5)
+                seen += [before > 0, int(engine.check(*read)) > before]
+        return seen
+
+    assert ctr.each(move) == [0, True, True]
 
 
 def test_containers_survive_a_restart_of_containerd() -> None:

@@ -17,7 +17,7 @@ from tests.engines import images
 from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
 from tests.engines.engine import Engine
 from tests.engines.registry import ADDRESS, start_registry
-from tests.engines.sandbox import Outcome, Sandbox
+from tests.engines.sandbox import Outcome, Place, Sandbox
 
 pytestmark = pytest.mark.privileged
 IMAGE = images.NAME
@@ -62,7 +62,7 @@ TRAP = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
 class Docker(Engine):
     """The client of a daemon whose default runtime is this one."""
 
-    def __init__(self, sandbox: Sandbox, runtime: str) -> None:
+    def __init__(self, sandbox: Place, runtime: str) -> None:
         super().__init__(sandbox, runtime)
         self.command = ["docker", *client(sandbox)]
 
@@ -79,7 +79,7 @@ class Docker(Engine):
         return "run", "--runtime", self.runtime, *network, *arguments[1:]
 
 
-def client(sandbox: Sandbox) -> list[str]:
+def client(sandbox: Place) -> list[str]:
     return ["--config", f"{sandbox.directory}/client", "--host", f"unix://{sandbox.directory}/docker.sock"]
 
 

@@ -86,8 +86,11 @@ def restore(
             pid = restoring.service.pid
             work_path = options.work_path or options.image_path
             # CRIU mounts below its working directory, which must be of its own mount namespace for that.
-            images = open_directory(f"/proc/{pid}/root{options.image_path}")
-            work = open_directory(f"/proc/{pid}/root{work_path}")
+            # A link on the way (containerd's work directory is one) would lead back into the caller's namespace.
+            images, work = (
+                open_directory(f"/proc/{pid}/root{os.path.realpath(path)}")
+                for path in (options.image_path, work_path)
+            )
             opened += [images, work]
             request |= {"images_dir_fd": images, "work_dir_fd": work}
             request |= {"root": os.path.realpath(root), "cg_root": _cgroup_roots(pid)}
