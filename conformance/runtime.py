@@ -33,9 +33,12 @@ def find_runtimes(asked: Sequence[str]) -> list[Runtime]:
         path = path if equals else word
         program = shutil.which(path)
         if program is None:
-            raise UnusableError(
-                f"{path}: no such program; give a path, or a name that is in PATH ({os.environ.get('PATH', '')})"
+            where = (
+                "there is no such program"
+                if "/" in path
+                else f"no such program in {os.environ.get('PATH', '')}"
             )
+            raise UnusableError(f"{path}: {where}; give the path of a runtime, or a name that is in PATH")
         wanted = name if equals else os.path.basename(program)
         taken = {one.name for one in found}
         number = 2
