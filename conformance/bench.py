@@ -44,7 +44,8 @@ class Bench:
             container.command("delete", "--force", container.identifier)
         for path in self._mounted:
             subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
-        for path in self.cgroups_left():
+        named = [f"{place}/{one.identifier}" for place in self.hierarchies() for one in self.containers]
+        for path in (*self.cgroups_left(), *named):  # what a runtime has forgotten
             with contextlib.suppress(OSError):
                 os.rmdir(path)
         self._place.cleanup()
