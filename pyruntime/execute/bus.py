@@ -16,6 +16,7 @@ from pyruntime.host.systemd import host_user_id
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0  # as long as runc waits: a busy systemd takes its time
 
+_SO_PEERCRED = 17
 _SYSTEM_SOCKET = "/run/dbus/system_bus_socket"
 _SYSTEMD = "org.freedesktop.systemd1"
 _MANAGER_PATH, _MANAGER = "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
@@ -57,6 +58,20 @@ class SystemdConnection:
 
     def __exit__(self, *_exception: object) -> None:
         self._connection.close()
+
+    def require_same_processes(self) -> None:
+        """Make sure that a process id means the same process here and there.
+
+        Raises:
+            HostError: the other side is in a pid namespace that cannot be seen from here; systemd would move, and at
+                the end kill, whatever has that id in its own.
+        """
+        credentials = self._connection.getsockopt(_socket.SOL_SOCKET, _SO_PEERCRED, 12)
+        if int.from_bytes(credentials[:4], "little") == 0:
+            hint = "run it in the pid namespace of systemd, or leave --systemd-cgroup out"
+            raise HostError(
+                f"{self._whose} is in another pid namespace: process ids mean others there", hint=hint
+            )
 
     def call(self, member: str, signature: str = "", *body: object) -> tuple[object, ...]:
         """Call a method of systemd's manager object and wait for the answer.

@@ -28,6 +28,8 @@ def start_unit(operation: StartUnit, pid: int) -> None:
     if operation.with_process:
         properties.append(("PIDs", ("au", [pid])))
     with _connect(of_user=operation.of_user) as systemd:
+        if operation.with_process:
+            systemd.require_same_processes()
         result = _start(systemd, operation, properties)
         if result != "done":
             _reset(systemd, operation.unit)
@@ -121,6 +123,7 @@ def attach_process(cgroup: CgroupPlan, pid: int) -> None:
         HostError: systemd does not answer.
     """
     with SystemdConnection(of_user=cgroup.unit_of_user) as systemd:
+        systemd.require_same_processes()
         try:
             systemd.call("AttachProcessesToUnit", "ssau", cgroup.unit, cgroup.attach, [pid])
         except BusError as error:

@@ -47,14 +47,24 @@ _FACTORS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p":
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
+    store, container_id = Store(options.root), arguments.positional[0]
+    _load_driver(store, container_id)
     if arguments.given("kernel-memory") or arguments.given("kernel-memory-tcp"):
         options.warn("Kernel memory settings are ignored and will be removed")
     resources = read_resources(arguments)
     schemata = tuple(
         (name, arguments.get(name)) for name in ("l3-cache-schema", "mem-bw-schema") if arguments.get(name)
     )
-    update_container(Store(options.root), arguments.positional[0], resources, schemata)
+    update_container(store, container_id, resources, schemata)
     return 0
+
+
+def _load_driver(store: Store, container_id: str) -> None:
+    """What speaks to systemd, if that is asked here: before standard input is read, which can be done only once."""
+    if store.load(container_id).systemd_unit:
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
 
 
 def update_container(
@@ -67,10 +77,7 @@ def update_container(
         SpecError: a limit makes no sense here.
         StepError: the kernel refuses one; then none is changed.
     """
-    if store.load(container_id).systemd_unit:
-        from pyruntime.verbs.systemd_driver import load_systemd_driver
-
-        load_systemd_driver()
+    _load_driver(store, container_id)
     with store.lock(container_id):
         state = store.load(container_id)
         if status_of(state, store.directory(container_id)) == STOPPED:

@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import program
 
 Edit = Callable[[dict[str, Any]], None]
+# For every command, such as --systemd-cgroup: the same tests with another driver.
+OPTIONS = os.environ.get("PYRUNTIME_TEST_OPTIONS", "").split()
 APPLETS = (
     "sh ls cat true false sleep echo id env mount grep pwd stat touch mkdir tty test kill readlink hostname head"
     " stty mknod"
@@ -26,7 +28,7 @@ class Runtime:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.root = directory / "root"
-        self.command = [*program("pyruntime"), "--root", str(self.root)]
+        self.command = [*program("pyruntime"), *OPTIONS, "--root", str(self.root)]
         self.prefix = f"test-{os.getpid()}-{directory.name[-6:]}"
         self._count = 0
 
@@ -104,7 +106,8 @@ class Runtime:
 def find_cgroups(point: str, prefix: str) -> list[str]:
     found: list[str] = []
     for directory, names, _ in os.walk(point):
-        found += [f"{directory}/{name}" for name in names if name.startswith(prefix)]
+        # Units have something before it, and some after.
+        found += [f"{directory}/{name}" for name in names if prefix in name]
     return found
 
 

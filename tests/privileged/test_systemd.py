@@ -380,6 +380,20 @@ def test_what_systemd_refuses_leaves_nothing(runtime: Runtime, imitation: FakeSy
     assert not (stops and prefix == "exists"), "somebody else's unit is not stopped"
 
 
+def test_from_another_pid_namespace_no_process_is_named(runtime: Runtime, imitation: FakeSystemd) -> None:
+    name, _, edit = with_unit(runtime)
+    bundle = str(runtime.bundle("true", edit=edit))
+    apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    done = subprocess.run(
+        [*apart, *runtime.command, DRIVER, "run", "--bundle", bundle, name],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "is in another pid namespace" in done.stderr
+    assert "StartTransientUnit" not in [member for member, _ in imitation.calls()]
+    assert runtime.leftovers() == []
+
+
 def test_a_killed_create_is_cleaned_up_by_force(runtime: Runtime, imitation: FakeSystemd) -> None:
     name, _, _ = with_unit(runtime)
 
