@@ -16,8 +16,9 @@ from pyruntime.plan.identity import (
     plan_scheduling,
     plan_selinux,
 )
+from pyruntime.plan.idmap import id_map_text
 from pyruntime.plan.init import plan_console, plan_container_hooks, plan_execution_domain, plan_init
-from pyruntime.plan.mounts import id_map_text, plan_mounts
+from pyruntime.plan.mounts import plan_mounts
 from pyruntime.plan.namespaces import plan_namespaces
 from pyruntime.plan.net_devices import MoveDevice, plan_net_devices
 from pyruntime.plan.operations import (

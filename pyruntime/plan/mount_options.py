@@ -116,6 +116,7 @@ class MountOptions(Record):
     data: str = ""
     idmap: bool = False
     idmap_recursive: bool = False
+    idmap_ranges: str = ""
     copy_up: bool = False
     source_nofollow: bool = False
 
@@ -139,6 +140,7 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
     flags = cleared = attr_set = attr_clear = 0
     propagation: list[int] = []
     data: list[str] = []
+    idmap: list[str] = []
     for index, option in enumerate(options):
         if option in FLAGS:
             flag, sets = FLAGS[option]
@@ -149,6 +151,8 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
             sets_bits, clears_bits = RECURSIVE_ATTRIBUTES[option]
             attr_set = attr_set & ~clears_bits | sets_bits
             attr_clear = attr_clear & ~sets_bits | clears_bits
+        elif option.partition("=")[0] in ("idmap", "ridmap"):
+            idmap.append(option)
         elif option not in OTHER_OPTIONS:
             if "\0" in option:
                 hint = "remove the \\u0000: the kernel ends the option there"
@@ -163,8 +167,9 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
         attr_set=attr_set,
         attr_clear=attr_clear,
         data=",".join(data),
-        idmap="idmap" in options or "ridmap" in options,
-        idmap_recursive="ridmap" in options,
+        idmap=bool(idmap),
+        idmap_recursive=bool(idmap) and idmap[-1].startswith("r"),
+        idmap_ranges=idmap[-1].partition("=")[2] if idmap else "",
         copy_up="tmpcopyup" in options,
         source_nofollow="src-nofollow" in options,
     )

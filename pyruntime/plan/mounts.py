@@ -3,6 +3,7 @@
 from pyruntime.base.errors import SpecError
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup_mount import plan_cgroup_mount
+from pyruntime.plan.idmap import plan_idmap
 from pyruntime.plan.mount_options import (
     MS_BIND,
     MS_RDONLY,
@@ -22,6 +23,7 @@ from pyruntime.plan.operations import (
     IdmapTree,
     MakeMappingNamespace,
     Mount,
+    OpenNamespace,
     OpenTree,
     Operation,
     RemountFilesystem,
@@ -32,7 +34,6 @@ from pyruntime.plan.operations import (
 from pyruntime.plan.view import ContainerView
 from pyruntime.spec.annotations import MOUNT_CONTEXT
 from pyruntime.spec.config import Mount as MountEntry
-from pyruntime.spec.linux import IdMapping
 
 FIRST_MOUNT_SLOT = 8  # the slots below belong to plan/launch.py
 LAST_SLOT = 63
@@ -118,7 +119,7 @@ class _Builder:
         # Options of a filesystem mean nothing here: the kernel ignores them, and configs of old have them.
         source = self._bind_source(entry, origin)
         recursive = 1 if options.flags & MS_REC else 0
-        mapping = self._idmap(entry, options, origin)
+        mapping = plan_idmap(self.view, entry, options, origin)
         if mapping is None:
             how = BIND_SOURCE_NOFOLLOW if options.source_nofollow else 0
             self.operations.append(
@@ -126,9 +127,12 @@ class _Builder:
             )
         else:
             tree, namespace = self._next_slot(origin), self._next_slot(origin)
-            uid_map, gid_map = mapping
             self.prepare += [
-                MakeMappingNamespace(origin=origin, slot=namespace, uid_map=uid_map, gid_map=gid_map),
+                OpenNamespace(origin=origin, slot=namespace, host_path=mapping.namespace)
+                if mapping.namespace
+                else MakeMappingNamespace(
+                    origin=origin, slot=namespace, uid_map=mapping.uid_map, gid_map=mapping.gid_map
+                ),
                 OpenTree(origin=origin, slot=tree, host_path=source, recursive=recursive, slave=1),
                 IdmapTree(
                     origin=origin,
@@ -152,18 +156,6 @@ class _Builder:
         if entry.source.startswith("/"):
             return entry.source
         return clean_path(f"{self.view.bundle}/{entry.source}")
-
-    def _idmap(self, entry: MountEntry, options: MountOptions, origin: str) -> tuple[str, str] | None:
-        """The maps for an idmapped mount as text, or None; without maps of its own it takes the container's."""
-        if entry.uid_mappings or entry.gid_mappings:
-            return id_map_text(entry.uid_mappings), id_map_text(entry.gid_mappings)
-        if not options.idmap:
-            return None
-        linux = self.view.config.linux
-        if linux is None or not linux.uid_mappings:
-            hint = 'give the mount "uidMappings" and "gidMappings", or the container a user namespace with mappings'
-            raise SpecError("idmap mount has no mappings to use", where=origin, hint=hint)
-        return id_map_text(linux.uid_mappings), id_map_text(linux.gid_mappings)
 
     def _next_slot(self, origin: str) -> int:
         if self._slot > LAST_SLOT:
@@ -207,11 +199,6 @@ class _Builder:
             return data
         context = f'{self.view.config.annotations.get(MOUNT_CONTEXT, "context")}="{label}"'
         return f"{data},{context}" if data else context
-
-
-def id_map_text(mappings: tuple[IdMapping, ...]) -> str:
-    """Mappings as /proc/PID/uid_map takes them: lines of container id, host id, size."""
-    return "".join(f"{mapping.container_id} {mapping.host_id} {mapping.size}\n" for mapping in mappings)
 
 
 def clean_path(path: str) -> str:

@@ -219,7 +219,8 @@ def _check_mount_mappings(mount: Mount, where: str, *, binds: bool) -> None:
     if bool(mount.uid_mappings) != bool(mount.gid_mappings):
         what = "mount has only one of uidMappings and gidMappings"
         raise SpecError(what, where=where, hint="give both or neither")
-    if not binds and (mount.uid_mappings or "idmap" in mount.options or "ridmap" in mount.options):
+    wanted = any(option.partition("=")[0] in ("idmap", "ridmap") for option in mount.options)
+    if not binds and (mount.uid_mappings or wanted):
         hint = "only a bind mount can be idmapped: add bind to its options"
         raise SpecError("id mappings on a mount that is not a bind mount", where=where, hint=hint)
     check_mappings(mount.uid_mappings, f"{where}/uidMappings")

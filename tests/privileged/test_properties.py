@@ -180,29 +180,6 @@ def test_no_mount_of_a_container_reaches_the_host(runtime: Runtime, tree: Path) 
         assert not os.path.ismount(tree / "below")
 
 
-@pytest.mark.parametrize("form", ["maps", "maps and idmap", "maps and ridmap", "idmap of the container"])
-def test_every_form_of_an_idmapped_mount(runtime: Runtime, tree: Path, form: str) -> None:
-    (tree / "file").touch()
-    os.chown(tree / "file", 1000, 1000)
-    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-
-    def edit(config: dict[str, Any]) -> None:
-        mount: dict[str, Any] = {"destination": "/m", "source": str(tree), "options": ["rbind"]}
-        if form.startswith("maps"):
-            mount["uidMappings"] = mount["gidMappings"] = [{"containerID": 1000, "hostID": 101234, "size": 1}]
-        if "idmap" in form:
-            mount["options"].append("ridmap" if "ridmap" in form else "idmap")
-        config["mounts"].append(mount)
-        config["linux"]["namespaces"].append({"type": "user"})
-        config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = maps
-
-    bundle = runtime.bundle("stat", "-c", "%u:%g", "/m/file", edit=edit)
-    for path in [bundle, *bundle.rglob("*")]:
-        os.chown(path, 100000, 100000, follow_symlinks=False)
-    out = runtime.call("run", "--bundle", str(bundle), runtime.new_id()).stdout
-    assert out == ("1000:1000\n" if form.startswith("idmap") else "1234:1234\n")
-
-
 # The process.
 
 
@@ -458,30 +435,6 @@ def test_a_mount_namespace_is_joined_by_path(runtime: Runtime) -> None:
         assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink(path)
         assert "bin" in os.listdir(f"/proc/{pid}/root")
         assert "boot" not in os.listdir(f"/proc/{pid}/root")
-    finally:
-        owner.kill()
-        owner.wait()
-
-
-def test_a_user_namespace_is_joined_by_path(runtime: Runtime) -> None:
-    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    owner = subprocess.Popen(["unshare", "--user", "sleep", "100"])
-    try:
-        path = f"/proc/{owner.pid}/ns/user"
-        while os.readlink(path) == os.readlink("/proc/self/ns/user"):
-            assert owner.poll() is None
-        for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{owner.pid}/{name}").write_text("0 100000 65536")
-
-        def edit(config: dict[str, Any]) -> None:
-            config["linux"]["namespaces"].append({"type": "user", "path": path})
-            config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = maps
-
-        bundle = runtime.bundle("sh", "-c", "readlink /proc/self/ns/user; cat /proc/self/uid_map", edit=edit)
-        for entry in [bundle, *bundle.rglob("*")]:
-            os.chown(entry, 100000, 100000, follow_symlinks=False)
-        out = runtime.call("run", "--bundle", str(bundle), runtime.new_id()).stdout.split()
-        assert out == [os.readlink(path), "0", "100000", "65536"]
     finally:
         owner.kill()
         owner.wait()

@@ -153,6 +153,13 @@ void do_OpenPath(const struct argument *a)
         fail("open", a[1].text);
 }
 
+void do_OpenNamespace(const struct argument *a)
+{
+    *slot(a[0].number) = open(a[1].text, O_RDONLY | O_CLOEXEC);
+    if (*slot(a[0].number) < 0)
+        fail("open", a[1].text);
+}
+
 void do_JoinNamespace(const struct argument *a)
 {
     int fd = open(a[0].text, O_RDONLY | O_CLOEXEC);

@@ -75,8 +75,9 @@
     X(71, BindHost, "ss")                                                                                    \
     X(72, EnterRoot, "")                                                                                     \
     X(73, Unmount, "s")                                                                                      \
-    X(74, AddFilesystem, "sssis")
+    X(74, AddFilesystem, "sssis")                                                                            \
+    X(75, OpenNamespace, "is")
 
-#define LARGEST_OPERATION 74
+#define LARGEST_OPERATION 75
 
 #endif

@@ -177,6 +177,17 @@ class MakeMappingNamespace(Operation):
         return f"make an id mapping {' '.join(self.uid_map.split())} / {' '.join(self.gid_map.split())}"
 
 
+class OpenNamespace(Operation):
+    """Leave in `slot` the user namespace at `host_path`, whose mapping an idmapped mount gets."""
+
+    code = 75
+    slot: int
+    host_path: str
+
+    def describe(self) -> str:
+        return f"take the id mapping of {self.host_path}"
+
+
 class OpenTree(Operation):
     """Leave in `slot` a detached copy of the mount at `host_path` (open_tree), made slave when `slave`."""
 
