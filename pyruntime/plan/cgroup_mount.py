@@ -21,17 +21,19 @@ def plan_cgroup_mount(
     cgroup, or of all cgroups if it has none.  Under v1 it is a tmpfs with one mount for each controller
     and links for merged names; without a cgroup namespace they are binds of the container's own cgroups,
     which must not be writable by accident (CVE-2023-25809: read-only unless the configuration says otherwise).
+    What a container without a cgroup of its own sees are the cgroups of others: read-only in any case.
     The tmpfs itself stays writable even then, as runc and crun leave it: it is the container's own, and a
     systemd inside adds its hierarchies there.
     """
     if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
         own = view.cgroup_paths.get("") or _unified_mount_point(view)
+        among_others = not view.cgroup_paths.get("") and not view.has_namespace("cgroup")
         yield Mount(
             origin=origin,
             type="cgroup2",
             source="cgroup",
             path=path,
-            flags=options.flags,
+            flags=options.flags | (MS_RDONLY if among_others else 0),
             data=options.data or _options_of_host(view),
             fallback_host_path=own,
         )
@@ -43,7 +45,10 @@ def plan_cgroup_mount(
         if hierarchy.version != 1 or not hierarchy.controllers:
             continue
         name = hierarchy.mount_point.rsplit("/", 1)[-1]
-        own = view.cgroup_paths.get(hierarchy.controllers[0], hierarchy.mount_point)
+        own = view.cgroup_paths.get(hierarchy.controllers[0], "")
+        if not own:
+            # Without a cgroup of its own it sits among others, whose limits are not its to change.
+            own, read_only = hierarchy.mount_point, MS_RDONLY
         if view.has_namespace("cgroup"):
             yield Mount(
                 origin=origin,

@@ -13,6 +13,7 @@ from pyruntime.plan.mount_options import (
     read_options,
 )
 from pyruntime.plan.operations import (
+    BIND_REAL_DIRECTORY,
     BIND_SOURCE_NOFOLLOW,
     MOUNT_COPY_UP,
     MOUNT_KEEP_MODE,
@@ -122,6 +123,7 @@ class _Builder:
         mapping = plan_idmap(self.view, entry, options, origin)
         if mapping is None:
             how = BIND_SOURCE_NOFOLLOW if options.source_nofollow else 0
+            how |= BIND_REAL_DIRECTORY if path in ("/proc", "/sys") else 0
             self.operations.append(
                 Bind(origin=origin, host_path=source, path=path, recursive=recursive, how=how)
             )

@@ -213,3 +213,20 @@ def test_the_cgroup_is_where_the_config_says_and_gone_afterwards(runtime: Runtim
         for stale in [entry for entry in names if entry == f"{runtime.prefix}-parent"]:
             os.rmdir(f"{directory}/{stale}")
             names.remove(stale)
+
+
+def test_the_cgroups_of_others_can_only_be_read(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        linux = config["linux"]
+        linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "cgroup"]
+        linux.pop("resources", None)
+        config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/sys/fs/cgroup"]
+        config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
+
+    script = "cd /sys/fs/cgroup; for place in . *; do test -d $place && mkdir $place/made 2>&1; done; true"
+    bundle = runtime.bundle("sh", "-c", script, edit=edit)
+    done = runtime.call("--cgroup-manager", "disabled", "run", "--bundle", str(bundle), runtime.new_id())
+    found = done.stdout.splitlines()
+    hierarchies = [line for line in found if "'./made'" not in line]
+    assert all("Read-only file system" in line for line in hierarchies)
+    assert len(found) >= 1

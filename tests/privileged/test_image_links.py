@@ -71,3 +71,20 @@ def test_the_terminal_is_not_put_where_a_link_leads(runtime: Runtime) -> None:
         )
     assert done.returncode == 1
     assert "/dev/console of the container is a symbolic link" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["proc", "sys"])
+def test_a_bind_of_a_kernel_file_system_needs_a_real_directory_as_well(runtime: Runtime, place: str) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        mounts = [mount for mount in config["mounts"] if not mount["destination"].startswith(f"/{place}")]
+        config["mounts"] = [
+            {"destination": f"/{place}", "source": f"/{place}", "options": ["rbind"]},
+            *mounts,
+        ]
+
+    bundle = runtime.bundle("true", edit=edit)
+    (bundle / "rootfs" / place).rmdir()
+    (bundle / "rootfs" / place).symlink_to("/etc")
+    done = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
+    assert done.returncode == 1
+    assert "must be mounted on ordinary directory" in done.stderr

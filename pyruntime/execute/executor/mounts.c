@@ -37,6 +37,7 @@
 #define COPY_UP 2
 #define KEEP_MODE 4
 #define SOURCE_NOFOLLOW 1
+#define BIND_REAL_DIRECTORY 2
 
 int copy_mount(int directory, const char *path, unsigned flags)
 {
@@ -290,6 +291,8 @@ void do_Bind(const struct argument *a)
         fail("open_tree", source);
     bool procfs = fstatfs(tree, &filesystem) == 0 && filesystem.f_type == 0x9fa0;
     check_below_proc(path, procfs ? "proc" : "");
+    if (a[3].number & BIND_REAL_DIRECTORY)
+        require_real_directory(path);
     attach_tree(tree, path, procfs ? "proc" : "");
 }
 

@@ -82,7 +82,8 @@ class Mount(Operation):
 
     def describe(self) -> str:
         options = f" with {self.data}" if self.data else ""
-        return f"mount {self.type} on {self.path}{options}{mount_flag_names(self.flags)}"
+        filled = ", with what was there" if self.how & MOUNT_COPY_UP else ""
+        return f"mount {self.type} on {self.path}{options}{mount_flag_names(self.flags)}{filled}"
 
 
 MOUNT_REAL_DIRECTORY = 1  # the destination must not be or pass a symbolic link (proc, sysfs)
@@ -107,7 +108,7 @@ class Bind(Operation):
 
 
 BIND_SOURCE_NOFOLLOW = 1
-BIND_REAL_DIRECTORY = 2  # as MOUNT_REAL_DIRECTORY (a bind of a procfs on /proc)
+BIND_REAL_DIRECTORY = 2  # as MOUNT_REAL_DIRECTORY (a bind on /proc or /sys)
 
 
 class BindTree(Operation):

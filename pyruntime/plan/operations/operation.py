@@ -62,9 +62,22 @@ def propagation_name(flags: int) -> str:
     return f"r{word}" if flags & 0x4000 else word
 
 
-_MOUNT_FLAG_NAMES = {1: "read-only", 2: "nosuid", 4: "nodev", 8: "noexec"}
+_MOUNT_FLAG_NAMES = {
+    0x1: "read-only",
+    0x2: "nosuid",
+    0x4: "nodev",
+    0x8: "noexec",
+    0x10: "sync",
+    0x80: "dirsync",
+    0x100: "nosymfollow",
+    0x400: "noatime",
+    0x800: "nodiratime",
+    0x200000: "relatime",
+    0x1000000: "strictatime",
+    0x2000000: "lazytime",
+}
 
 
 def mount_flag_names(flags: int) -> str:
-    """The restricting MS_ flags in words, with a leading comma, or nothing."""
+    """The MS_ flags in words, with a leading comma, or nothing."""
     return "".join(f", {name}" for bit, name in _MOUNT_FLAG_NAMES.items() if flags & bit)
