@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from tests.conftest import program
+from tests.conftest import TREE, program
 from tests.privileged.containers import Runtime, runtime
 
 __all__ = ["runtime"]
@@ -21,6 +23,8 @@ USER = 54321
 class Person:
     """An ordinary user with a bundle of its own."""
 
+    program: ClassVar[list[str]] = []
+
     def __init__(self, runtime: Runtime, prefix: tuple[str, ...] = ()) -> None:
         self.home = runtime.directory / "home"
         self.home.mkdir()
@@ -29,7 +33,7 @@ class Person:
         config.unlink()
         for path in [self.home, self.bundle, *self.bundle.rglob("*")]:
             os.chown(path, USER, USER, follow_symlinks=False)
-        self.prefix = [*prefix, *reachable_program(runtime.directory), "--root", str(self.home / "state")]
+        self.prefix = [*prefix, *self.program, "--root", str(self.home / "state")]
         self.call("spec", "--rootless", "--bundle", str(self.bundle))
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
@@ -58,20 +62,48 @@ class Person:
         return done.stdout if check else done.stderr
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reachable() -> Iterator[None]:
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="pyruntime-test-", dir=base) as directory:
+        os.chmod(directory, 0o755)
+        Person.program = reachable_program(Path(directory))
+        yield
+
+
 def reachable_program(directory: Path) -> list[str]:
-    """The program, where an ordinary user may run it: a single file is copied, a script has to be reachable."""
+    """The program, where an ordinary user may run it: copied if it is a single file, or in a tree that is closed."""
     path, *more = program("pyruntime")
     if more == [] and Path(path).read_bytes()[:4] == b"\x7fELF":
         shutil.copy(path, directory / "pyruntime")
         return [str(directory / "pyruntime")]
-    words = [path, *more, "--version"]
+    if runs_for_user([path, *more, "--version"]):
+        return [path, *more]
+    library = directory / "lib"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(TREE / "pyruntime", library / "pyruntime", ignore=ignored)
+    executor = library / "pyruntime/execute/executor"
+    subprocess.run([executor / "build.sh", executor / "executor"], check=True)
+    script = directory / "start"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(library)!r})\nfrom pyruntime.cli.main import main\nsys.exit(main())\n"
+    )
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        words = [python, "-IS", str(script)]
+        if runs_for_user([*words, "--version"]):
+            subprocess.run([python, "-m", "compileall", "-q", library], check=True)
+            return words
+    return [sys.executable, "-IS", str(script)]  # and the tests say what keeps it from running
+
+
+def runs_for_user(words: list[str]) -> bool:
     try:
         subprocess.run(
             words, check=True, capture_output=True, user=USER, group=USER, extra_groups=[], cwd="/"
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip(f"{path} cannot be run by an ordinary user")
-    return [path, *more]
+        return False
+    return True
 
 
 def nothing(_config: dict[str, Any]) -> None:
@@ -172,3 +204,51 @@ def test_root_of_a_user_namespace_makes_containers(runtime: Runtime) -> None:
 def _map_root(config: dict[str, Any]) -> None:
     table = [{"containerID": 0, "hostID": 0, "size": 1}]
     config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = table
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_network_is_the_containers_own_or_the_hosts(runtime: Runtime, own: bool) -> None:
+    def change(config: dict[str, Any]) -> None:
+        if own:
+            config["linux"]["namespaces"].append({"type": "network"})
+
+    out = Person(runtime).run("readlink /proc/self/ns/net; cat /proc/net/dev", change).splitlines()
+    devices = [line.split(":")[0].strip() for line in out[3:]]
+    assert (out[0] != os.readlink("/proc/self/ns/net")) is own
+    if own:
+        assert devices == ["lo"]
+    else:
+        lines = Path("/proc/net/dev").read_text().splitlines()[2:]
+        assert devices == [line.split(":")[0].strip() for line in lines]
+
+
+def test_without_a_user_namespace_of_its_own_the_container_lives_in_that_of_its_caller(
+    runtime: Runtime,
+) -> None:
+    prefix = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc")
+    person = Person(runtime, prefix=prefix)
+
+    def inside(config: dict[str, Any]) -> None:
+        linux = config["linux"]
+        linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "user"]
+        del linux["uidMappings"], linux["gidMappings"]
+
+    words = person.run("id -u; cat /proc/self/uid_map; echo x > /dev/null && echo device", inside).split()
+    assert words == ["0", "0", str(USER), "1", "device"]
+
+
+def test_what_needs_the_hosts_root_is_refused_with_the_reason(runtime: Runtime) -> None:
+    person = Person(runtime)
+    limit = {"type": "RLIMIT_NOFILE", "soft": 2000000, "hard": 2000000}
+    error = person.run("true", lambda config: config["process"].update(rlimits=[limit]), check=False)
+    assert "RLIMIT_NOFILE" in error
+    error = person.run("true", lambda config: config["linux"].update(netDevices={"eth0": {}}), check=False)
+    assert "netDevices" in error or "network" in error
+    assert not list((person.home / "state").glob("[!.]*"))
+
+
+def test_to_lower_the_oom_score_is_tolerated_as_with_runc(runtime: Runtime) -> None:
+    out = Person(runtime).run(
+        "cat /proc/self/oom_score_adj", lambda config: config["process"].update(oomScoreAdj=-500)
+    )
+    assert out.strip() == Path("/proc/self/oom_score_adj").read_text().strip()
