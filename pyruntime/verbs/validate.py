@@ -29,6 +29,7 @@ OPTIONS = (
 )
 _MOST = 200
 _STAND_IN = "/validate"  # for a required text that is refused: most of them are paths
+_STAND_IN_VERSION = "1.0.0"
 
 
 class Fault(Record):
@@ -157,7 +158,7 @@ class _Search:
             if self._lacks(above):
                 if not isinstance(value, str) or value == _STAND_IN:
                     return self._remove(above)
-                parent[last] = _STAND_IN
+                parent[last] = _STAND_IN_VERSION if last == "ociVersion" else _STAND_IN
         elif isinstance(parent, list):
             place = self._original("".join(f"/{part}" for part in pointer.split("/")[1 : len(path)]))
             self._left.setdefault(place, list(range(len(parent)))).pop(int(last))

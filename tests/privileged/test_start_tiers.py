@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.privileged.containers import Runtime, runtime
+from tests.privileged.test_net_devices import asking, device
 from tests.unit.test_start_tiers import build, has_static_library
 
-__all__ = ["runtime"]
+__all__ = ["device", "runtime"]
 
 
 def forbid(config: dict[str, Any]) -> None:
@@ -23,7 +24,7 @@ def forbid(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("tier", [1, 2, 3])
-def test_a_whole_life(runtime: Runtime, tier: int, tmp_path: Path) -> None:
+def test_a_whole_life(runtime: Runtime, tier: int, tmp_path: Path, device: str) -> None:
     if tier < 3 and not has_static_library(sys.executable):
         pytest.skip("the kernel has no part in it: this interpreter comes without its static library")
     program, _ = build(sys.executable, tier, tmp_path / "prefix")
@@ -46,3 +47,18 @@ def test_a_whole_life(runtime: Runtime, tier: int, tmp_path: Path) -> None:
     assert json.loads(runtime.call("list", "--format", "json").stdout) in (None, [])
     result = runtime.run("sh", "-c", "mkdir /tmp/x; echo $?", edit=forbid)
     assert result.stdout == "1\n"
+    reports_and_devices(runtime, device)
+
+
+def reports_and_devices(runtime: Runtime, device: str) -> None:
+    """What takes modules that no static program has."""
+    good = runtime.bundle("true")
+    assert runtime.call("validate", str(good)).stdout == "valid\n"
+    wrong = runtime.bundle("true", edit=lambda config: config.update(hostname="x" * 65, ociVersion="2.0.0"))
+    judged = runtime.call("validate", "--format", "json", "--no-host", str(wrong), check=False)
+    assert judged.returncode == 1
+    assert {"/hostname", "/ociVersion"} <= {fault["where"] for fault in json.loads(judged.stdout)}
+    report = runtime.call("doctor", "--format", "json")
+    assert {"subject", "found", "remark"} == set(json.loads(report.stdout)[0])
+    moved = runtime.run("cat", "/proc/net/dev", edit=asking(device, "inside0"))
+    assert "inside0:" in moved.stdout

@@ -52,6 +52,12 @@ def test_faults_of_every_kind_are_found_together() -> None:
     assert found["/process/cwd"].startswith("rule")
 
 
+@pytest.mark.parametrize("version", ["2.0.0", "newest"])
+def test_a_wrong_version_hides_no_other_fault(version: str) -> None:
+    document = changed(BASE, {"at": "/ociVersion", "value": version})
+    assert set(places({**document, "hostname": "x" * 65})) == {"/ociVersion", "/hostname"}
+
+
 def test_places_in_a_list_are_those_of_the_original() -> None:
     document = copy.deepcopy(BASE)
     document["process"]["env"] = ["A=1", "bad", "B=2", "worse", "worst"]
