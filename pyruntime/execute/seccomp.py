@@ -66,6 +66,19 @@ def _digest(data: bytes) -> str:
     return str(sha256(data).hexdigest())
 
 
+def cache_fault(path: str) -> str:
+    """Why compiled filters are not kept in this directory, or "": each container then pays for compiling them."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return ""  # it is made when the first filter is kept
+    if found.st_mode & 0o170000 != 0o040000:
+        return "it is not a directory"
+    if found.st_uid != os.geteuid():
+        return f"it belongs to user {found.st_uid}"
+    return "others may write to it" if found.st_mode & 0o022 else ""
+
+
 def _open_cache(path: str) -> int:
     """The cache directory, made if need be; -1 if others could put filters of theirs into it."""
     try:

@@ -26,17 +26,7 @@ def plan_cgroup_mount(
     systemd inside adds its hierarchies there.
     """
     if view.cgroup_layout.mode == "v2" or entry.type == "cgroup2":
-        own = view.cgroup_paths.get("") or _unified_mount_point(view)
-        among_others = not view.cgroup_paths.get("") and not view.has_namespace("cgroup")
-        yield Mount(
-            origin=origin,
-            type="cgroup2",
-            source="cgroup",
-            path=path,
-            flags=options.flags | (MS_RDONLY if among_others else 0),
-            data=options.data or _options_of_host(view),
-            fallback_host_path=own,
-        )
+        yield _plan_unified(view, options, path, origin)
         return
 
     read_only = options.flags & MS_RDONLY
@@ -66,6 +56,20 @@ def plan_cgroup_mount(
         if len(merged) > 1:
             for part in merged:
                 yield MakeSymlink(origin=origin, target=name, path=f"{path}/{part}")
+
+
+def _plan_unified(view: ContainerView, options: MountOptions, path: str, origin: str) -> Mount:
+    own = view.cgroup_paths.get("", "")
+    among_others = not own and not view.has_namespace("cgroup")
+    return Mount(
+        origin=origin,
+        type="cgroup2",
+        source="cgroup",
+        path=path,
+        flags=options.flags | (MS_RDONLY if among_others else 0),
+        data=options.data or _options_of_host(view),
+        fallback_host_path=own or _unified_mount_point(view),
+    )
 
 
 def _unified_mount_point(view: ContainerView) -> str:

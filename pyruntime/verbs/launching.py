@@ -114,6 +114,14 @@ def warn_of_tolerated(prepared: "Prepared", options: GlobalOptions) -> None:
     if config.annotations or (config.linux is not None and config.linux.resources is not None):
         for line in tolerated(config, unified=set(prepared.plan.cgroup.paths) == {""}):
             options.warn(line)
+    if prepared.plan.filter is not None:
+        from pyruntime.execute.seccomp import cache_fault
+
+        directory = f"{options.root}/.seccomp"
+        if fault := cache_fault(directory):
+            options.warn(
+                f"seccomp filters are compiled anew each time, because {directory} is not used: {fault}"
+            )
 
 
 def warn_of_capabilities(config: Config, process: Process | None, options: GlobalOptions) -> None:

@@ -191,3 +191,19 @@ def test_each_flag(runtime: Runtime, flags: list[str]) -> None:
     speculation = runtime.run("grep", "Speculation_Store", "/proc/self/status", edit=edit).stdout
     if "not vulnerable" not in speculation and flags == ["SPEC_ALLOW"]:
         assert "force" not in speculation
+
+
+def test_a_cache_that_others_can_write_to_is_named_and_not_used(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 71}
+        config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+    cache = runtime.root / ".seccomp"
+    assert "seccomp filters" not in runtime.run("true", edit=edit).stderr
+    assert len(list(cache.iterdir())) == 1
+    cache.chmod(0o777)
+    for path in cache.iterdir():
+        path.write_bytes(b"\x06\0\0\0\0\0\xff\x7f")  # allow everything
+    done = runtime.run("mkdir", "/tmp/x", edit=edit, check=False)
+    assert "Protocol error" in done.stderr
+    assert f"because {cache} is not used: others may write to it" in done.stderr
