@@ -7,6 +7,7 @@ looked up any more, nor any of the container's outside of the one door for paths
 from pyruntime.base.errors import SpecError
 from pyruntime.plan.mounts import LAST_SLOT, clean_path, plan_mounts
 from pyruntime.plan.operations import (
+    BIND_REAL_DIRECTORY,
     MOUNT_COPY_UP,
     AddFilesystem,
     BecomeRoot,
@@ -77,8 +78,9 @@ def _enter(namespaces: int, init_fd: int) -> list[Operation]:
 
 
 def _open_source(step: Bind, slot: int) -> OpenTree:
-    if step.how:
-        raise _refusal("src-nofollow is for mounts of a new container", step, "name the target of the link")
+    if step.how & ~BIND_REAL_DIRECTORY:
+        what = "src-nofollow, dest-nofollow and copy-symlink are for mounts of a new container"
+        raise _refusal(what, step, "name the target of the link")
     return OpenTree(origin=step.origin, slot=slot, host_path=step.host_path, recursive=step.recursive)
 
 

@@ -100,7 +100,7 @@ RECURSIVE_ATTRIBUTES: dict[str, tuple[int, int]] = {
     "rnostrictatime": (MOUNT_ATTR_RELATIME, MOUNT_ATTR_ATIME),
 }
 
-OTHER_OPTIONS = ("idmap", "ridmap", "tmpcopyup", "src-nofollow")
+OTHER_OPTIONS = ("idmap", "ridmap", "tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink")
 
 KNOWN_OPTIONS: list[str] = sorted([*FLAGS, *PROPAGATION, *RECURSIVE_ATTRIBUTES, *OTHER_OPTIONS])
 
@@ -119,6 +119,8 @@ class MountOptions(Record):
     idmap_ranges: str = ""
     copy_up: bool = False
     source_nofollow: bool = False
+    target_nofollow: bool = False
+    copy_symlink: bool = False
 
     @property
     def is_bind(self) -> bool:
@@ -172,4 +174,6 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
         idmap_ranges=idmap[-1].partition("=")[2] if idmap else "",
         copy_up="tmpcopyup" in options,
         source_nofollow="src-nofollow" in options,
+        target_nofollow="dest-nofollow" in options,
+        copy_symlink="copy-symlink" in options,
     )

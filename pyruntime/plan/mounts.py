@@ -13,8 +13,10 @@ from pyruntime.plan.mount_options import (
     read_options,
 )
 from pyruntime.plan.operations import (
+    BIND_COPY_SYMLINK,
     BIND_REAL_DIRECTORY,
     BIND_SOURCE_NOFOLLOW,
+    BIND_TARGET_NOFOLLOW,
     MOUNT_COPY_UP,
     MOUNT_KEEP_MODE,
     MOUNT_REAL_DIRECTORY,
@@ -123,6 +125,8 @@ class _Builder:
         mapping = plan_idmap(self.view, entry, options, origin)
         if mapping is None:
             how = BIND_SOURCE_NOFOLLOW if options.source_nofollow else 0
+            how |= BIND_TARGET_NOFOLLOW if options.target_nofollow else 0
+            how |= BIND_COPY_SYMLINK if options.copy_symlink else 0
             how |= BIND_REAL_DIRECTORY if path in ("/proc", "/sys") else 0
             self.operations.append(
                 Bind(origin=origin, host_path=source, path=path, recursive=recursive, how=how)

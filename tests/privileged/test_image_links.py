@@ -88,3 +88,32 @@ def test_a_bind_of_a_kernel_file_system_needs_a_real_directory_as_well(runtime: 
     done = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
     assert done.returncode == 1
     assert "must be mounted on ordinary directory" in done.stderr
+
+
+# option -> what the container sees of /there, which is a link to /other on the host, and of what its own link led to
+NOFOLLOW = {
+    "": ("target", "through"),
+    "src-nofollow": ("/other", "own"),
+    "dest-nofollow": ("through", "own"),
+    "copy-symlink": ("/other", "own"),
+}
+
+
+@pytest.mark.parametrize("option", NOFOLLOW)
+def test_options_about_links(runtime: Runtime, tmp_path: Path, option: str) -> None:
+    (tmp_path / "content").write_text("through")
+    (tmp_path / "link").symlink_to("content" if option in ("", "dest-nofollow") else "/other")
+
+    def edit(config: dict[str, Any]) -> None:
+        options = ["rbind", "ro", *filter(None, [option])]
+        config["mounts"].append(
+            {"destination": "/there", "source": str(tmp_path / "link"), "options": options}
+        )
+
+    script = "readlink /there || cat /there; echo; cat /target"
+    bundle = runtime.bundle("sh", "-c", script, edit=edit)
+    (bundle / "rootfs/target").write_text("own")
+    if option in ("", "dest-nofollow"):
+        (bundle / "rootfs/there").symlink_to("target")
+    done = runtime.call("run", "--bundle", str(bundle), runtime.new_id())
+    assert tuple(done.stdout.split()) == NOFOLLOW[option]

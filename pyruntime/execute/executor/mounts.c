@@ -38,6 +38,9 @@
 #define KEEP_MODE 4
 #define SOURCE_NOFOLLOW 1
 #define BIND_REAL_DIRECTORY 2
+#define TARGET_NOFOLLOW 4
+#define COPY_SYMLINK 8
+#define PROC_MAGIC 0x9fa0
 
 int copy_mount(int directory, const char *path, unsigned flags)
 {
@@ -92,7 +95,10 @@ static void check_below_proc(const char *path, const char *type)
 static void check_target(int fd, const char *type)
 {
     char name[32], root[4096], target[4096];
+    struct statfs filesystem;
 
+    if (fstatfs(fd, &filesystem) == 0 && filesystem.f_type != PROC_MAGIC)
+        return;
     fd_path(name, root_fd);
     ssize_t length = readlink(name, root, sizeof root - 1);
     fd_path(name, fd);
@@ -113,9 +119,12 @@ static void keep_mount(int fd)
     *slot(1) = fd;
 }
 
+/* -1 where a link was made instead of a mount. */
 static int made_mount(const struct argument *path, uint64_t number)
 {
-    return (int64_t)number < 0 ? resolve(path->text) : fcntl(*slot(number), F_DUPFD_CLOEXEC, 3);
+    if ((int64_t)number < 0)
+        return resolve(path->text);
+    return *slot(number) < 0 ? -1 : fcntl(*slot(number), F_DUPFD_CLOEXEC, 3);
 }
 
 static int mount_on(int fd, const char *source, const char *type, unsigned long flags, const char *data)
@@ -266,18 +275,46 @@ void do_Mount(const struct argument *a)
     close(fd);
 }
 
-static void attach_tree(int tree, const char *path, const char *type)
+/* The destination itself, even if it is a link. */
+static int unfollowed_target(const char *path, bool directory)
+{
+    int fd = try_resolve(path, O_NOFOLLOW);
+
+    return fd >= 0 || errno != ENOENT ? fd : make_target(path, directory);
+}
+
+static void attach_tree(int tree, const char *path, const char *type, uint64_t how)
 {
     struct stat found;
 
     if (fstat(tree, &found) < 0)
         fail("fstat", path);
-    int fd = make_target(path, S_ISDIR(found.st_mode));
+    bool directory = S_ISDIR(found.st_mode);
+    int fd = how & TARGET_NOFOLLOW ? unfollowed_target(path, directory) : make_target(path, directory);
+    if (fd < 0)
+        fail("openat2", path);
     check_target(fd, type);
     if (attach_mount(tree, fd) < 0)
         fail("move_mount", path);
     close(fd);
     keep_mount(tree);
+}
+
+/* Whether the source was a link, and is one in the container now. */
+static bool copied_symlink(const char *source, const char *path)
+{
+    char target[4096], name[256];
+    ssize_t size = readlink(source, target, sizeof target - 1);
+
+    if (size < 0)
+        return false;
+    target[size] = '\0';
+    int parent = resolve_parent(path, name, sizeof name);
+    if (symlinkat(target, parent, name) < 0 && errno != EEXIST)
+        fail("symlinkat", path);
+    close(parent);
+    keep_mount(-1);
+    return true;
 }
 
 void do_Bind(const struct argument *a)
@@ -286,20 +323,22 @@ void do_Bind(const struct argument *a)
     unsigned flags = TREE_CLONE | (a[2].number ? TREE_RECURSIVE : 0);
     struct statfs filesystem;
 
+    if (a[3].number & COPY_SYMLINK && copied_symlink(source, path))
+        return;
     int tree = copy_mount(AT_FDCWD, source, flags | (a[3].number & SOURCE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
     if (tree < 0)
         fail("open_tree", source);
-    bool procfs = fstatfs(tree, &filesystem) == 0 && filesystem.f_type == 0x9fa0;
+    bool procfs = fstatfs(tree, &filesystem) == 0 && filesystem.f_type == PROC_MAGIC;
     check_below_proc(path, procfs ? "proc" : "");
     if (a[3].number & BIND_REAL_DIRECTORY)
         require_real_directory(path);
-    attach_tree(tree, path, procfs ? "proc" : "");
+    attach_tree(tree, path, procfs ? "proc" : "", a[3].number);
 }
 
 void do_BindTree(const struct argument *a)
 {
     check_below_proc(a[1].text, "");
-    attach_tree(*slot(a[0].number), a[1].text, "");
+    attach_tree(*slot(a[0].number), a[1].text, "", 0);
     *slot(a[0].number) = -1;
 }
 
@@ -350,6 +389,8 @@ void do_RemountFlags(const struct argument *a)
 {
     int fd = made_mount(&a[0], a[3].number);
 
+    if (fd < 0)
+        return;
     remount_bind(fd, (unsigned long)a[1].number, (unsigned long)a[2].number, a[0].text);
     close(fd);
 }
@@ -367,6 +408,8 @@ void do_SetMountAttributes(const struct argument *a)
 {
     int fd = made_mount(&a[0], a[4].number);
 
+    if (fd < 0)
+        return;
     if (set_attributes(fd, a[3].number ? TREE_RECURSIVE : 0, a[1].number, a[2].number, 0, -1) < 0)
         fail("mount_setattr", a[0].text);
     close(fd);
@@ -376,6 +419,8 @@ void do_SetPropagation(const struct argument *a)
 {
     int fd = made_mount(&a[0], a[2].number);
 
+    if (fd < 0)
+        return;
     if (set_attributes(fd, a[1].number & MS_REC ? TREE_RECURSIVE : 0, 0, 0, a[1].number & ~(uint64_t)MS_REC, -1) < 0)
         fail("mount_setattr", a[0].text);
     close(fd);

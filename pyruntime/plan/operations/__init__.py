@@ -43,8 +43,10 @@ from pyruntime.plan.operations.entry import (
     WriteFile,
 )
 from pyruntime.plan.operations.filesystem import (
+    BIND_COPY_SYMLINK,
     BIND_REAL_DIRECTORY,
     BIND_SOURCE_NOFOLLOW,
+    BIND_TARGET_NOFOLLOW,
     MOUNT_COPY_UP,
     MOUNT_KEEP_MODE,
     MOUNT_REAL_DIRECTORY,
@@ -122,8 +124,10 @@ from pyruntime.plan.operations.system import (
 )
 
 __all__ = [
+    "BIND_COPY_SYMLINK",
     "BIND_REAL_DIRECTORY",
     "BIND_SOURCE_NOFOLLOW",
+    "BIND_TARGET_NOFOLLOW",
     "CGROUPS_READY",
     "HOOKS_DONE",
     "HOOKS_WANTED",

@@ -104,11 +104,16 @@ class Bind(Operation):
     how: int = 0
 
     def describe(self) -> str:
-        return f"bind {self.host_path} on {self.path}{', recursive' if self.recursive else ''}"
+        words = ", recursive" if self.recursive else ""
+        words += ", not following a link there" if self.how & BIND_TARGET_NOFOLLOW else ""
+        words += ", or make the same link" if self.how & BIND_COPY_SYMLINK else ""
+        return f"bind {self.host_path} on {self.path}{words}"
 
 
-BIND_SOURCE_NOFOLLOW = 1
+BIND_SOURCE_NOFOLLOW = 1  # a link is bound itself, not what it leads to
 BIND_REAL_DIRECTORY = 2  # as MOUNT_REAL_DIRECTORY (a bind on /proc or /sys)
+BIND_TARGET_NOFOLLOW = 4  # a link at the destination is covered itself
+BIND_COPY_SYMLINK = 8  # a source that is a link becomes the same link in the container, without a mount
 
 
 class BindTree(Operation):
