@@ -53,7 +53,7 @@ def plan_devices(view: ContainerView) -> "Iterator[Operation]":
         if path in configured_paths:
             continue
         if bind:
-            yield BindDevice(host_path=path, path=path)
+            yield BindDevice(host_path=path, path=path, mode=S_IFCHR, major=major, minor=minor)
         else:
             yield MakeDevice(
                 path=path,
@@ -90,7 +90,14 @@ def _plan_device(device: Device, origin: str, *, bind: bool) -> Operation:
         hint = 'add "major" and "minor": only a fifo has none'
         raise SpecError(f"device {device.path} has no device numbers", where=origin, hint=hint)
     if bind and kind != S_IFIFO:
-        return BindDevice(origin=origin, host_path=device.path, path=device.path)
+        return BindDevice(
+            origin=origin,
+            host_path=device.path,
+            path=device.path,
+            mode=kind,
+            major=device.major or 0,
+            minor=device.minor or 0,
+        )
     mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
     return MakeDevice(
         origin=origin,

@@ -1,6 +1,7 @@
 """User namespaces that others have made, and mounts with mapped ids."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,3 +124,28 @@ def test_a_mapping_that_is_none_is_refused(runtime: Runtime, tree: Path, option:
     assert done.returncode == 1
     assert said in done.stderr
     assert "/mounts/" in done.stderr
+
+
+@pytest.mark.parametrize(("minor", "works"), [(229, True), (7, False)])
+def test_a_device_of_the_host_is_shown_only_if_it_is_the_one_that_was_asked_for(
+    runtime: Runtime, minor: int, works: bool
+) -> None:
+    # The host has another device at that path than the config says; nothing can be made in a user namespace.
+    node = Path(f"/dev/pyruntime-test-{os.getpid()}")
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(10, 229))
+
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = MAPS
+        config["linux"]["devices"] = [{"path": str(node), "type": "c", "major": 10, "minor": minor}]
+
+    try:
+        bundle = runtime.bundle("stat", "-c", "%t:%T", str(node), edit=edit)
+        for entry in [bundle, *bundle.rglob("*")]:
+            os.chown(entry, 100000, 100000, follow_symlinks=False)
+        done = runtime.call("run", "--bundle", str(bundle), runtime.new_id(), check=False)
+        assert (done.returncode == 0) is works
+        assert done.stdout == ("a:e5\n" if works else "")
+        assert works or "the host's file of that name is not this device" in done.stderr
+    finally:
+        node.unlink()

@@ -9,12 +9,22 @@
 
 #include "executor.h"
 
-static void bind_node(const char *source, const char *path)
+static bool is_device(const struct stat *found, uint64_t mode, uint64_t major, uint64_t minor)
 {
+    return (found->st_mode & S_IFMT) == ((mode_t)mode & S_IFMT) &&
+           (S_ISFIFO((mode_t)mode) || found->st_rdev == makedev((unsigned)major, (unsigned)minor));
+}
+
+/* What the host has at `source` must be the device that was asked for. */
+static void bind_node(const char *source, const char *path, uint64_t mode, uint64_t major, uint64_t minor)
+{
+    struct stat found;
     int node = open(source, O_PATH | O_CLOEXEC);
 
-    if (node < 0)
+    if (node < 0 || fstat(node, &found) < 0)
         fail("open", source);
+    if (!is_device(&found, mode, major, minor))
+        fail_text(EINVAL, "the host's file of that name is not this device");
     int target = make_target(path, false);
     if (bind_fd(node, target) < 0)
         fail("move_mount", path);
@@ -30,9 +40,7 @@ static void dress_node(int node, const struct argument *a)
 
     if (fstat(node, &found) < 0)
         fail("fstat", a[0].text);
-    bool device = !S_ISFIFO(mode);
-    if ((found.st_mode & S_IFMT) != (mode & S_IFMT) ||
-        (device && found.st_rdev != makedev((unsigned)a[2].number, (unsigned)a[3].number)))
+    if (!is_device(&found, mode, a[2].number, a[3].number))
         fail_text(EEXIST, "the file that is there already is not this device");
     char name[32];
     fd_path(name, node);
@@ -52,7 +60,7 @@ void do_MakeDevice(const struct argument *a)
         if ((errno != EPERM && errno != EACCES) || a[6].text[0] == '\0')
             fail("mknodat", a[0].text);
         close(parent);
-        bind_node(a[6].text, a[0].text);
+        bind_node(a[6].text, a[0].text, a[1].number, a[2].number, a[3].number);
         return;
     }
     int node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -65,7 +73,7 @@ void do_MakeDevice(const struct argument *a)
 
 void do_BindDevice(const struct argument *a)
 {
-    bind_node(a[0].text, a[1].text);
+    bind_node(a[0].text, a[1].text, a[2].number, a[3].number, a[4].number);
 }
 
 void do_MakeSymlink(const struct argument *a)

@@ -35,7 +35,7 @@
     X(31, SetMountAttributes, "siiii")                                                                       \
     X(32, SetPropagation, "sii")                                                                             \
     X(33, MakeDevice, "siiiiis")                                                                             \
-    X(34, BindDevice, "ss")                                                                                  \
+    X(34, BindDevice, "ssiii")                                                                               \
     X(35, MakeSymlink, "ssi")                                                                                \
     X(36, MakeDirectory, "si")                                                                               \
     X(37, RunHook, "sisllssiii")                                                                             \

@@ -213,6 +213,9 @@ class BindDevice(Operation):
     code = 34
     host_path: str
     path: str
+    mode: int
+    major: int
+    minor: int
 
     def describe(self) -> str:
         return f"bind the device {self.host_path} on {self.path}"
