@@ -53,7 +53,7 @@ from pyruntime.plan.resctrl import ResctrlPlan, plan_resctrl
 from pyruntime.plan.seccomp import FilterRequest, plan_filter
 from pyruntime.plan.view import ContainerView, read_namespaces
 from pyruntime.spec.annotations import KEEP_GROUPS, STRICT_SECCOMP
-from pyruntime.spec.config import Config, Process
+from pyruntime.spec.config import Config, Hooks, Process
 from pyruntime.spec.linux import Linux
 
 CGROUP_SLOT = 0
@@ -70,6 +70,18 @@ class IdMaps(Record):
         return f"write the id maps {' '.join(self.uid_map.split())} / {' '.join(self.gid_map.split())}"
 
 
+class HostHook(Record):
+    """A hook that the parent runs, named as in config.json, with its index there."""
+
+    origin: str
+    name: str
+    index: int
+    path: str
+
+    def describe(self) -> str:
+        return f"run the {self.name} hook #{self.index} {self.path}"
+
+
 class LaunchPlan(Record):
     """A plan: what the executor does (`operations`) and what the parent does meanwhile."""
 
@@ -80,6 +92,7 @@ class LaunchPlan(Record):
     filter: FilterRequest | None = None
     net_devices: tuple[MoveDevice, ...] = ()
     resctrl: ResctrlPlan | None = None
+    host_hooks: tuple[HostHook, ...] = ()
     namespaces: int = 0
 
 
@@ -114,8 +127,7 @@ def plan_create(
     )
     request, load = _plan_seccomp(config, options)
     mounts = plan_mounts(view)
-    operations = _plan_front(process, facts, options)
-    operations += mounts.prepare
+    operations = [*_plan_front(process, facts, options), *mounts.prepare]
     operations += plan_cgroup_entry(cgroup)
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
     operations += plan_init(view, mounts, plan_devices(view), options)
@@ -130,6 +142,7 @@ def plan_create(
         rlimits=tuple(plan_rlimits(process)),
         filter=request,
         net_devices=plan_net_devices(view),
+        host_hooks=_plan_host_hooks(config.hooks or Hooks()),
         resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
         namespaces=created | sum(joined),
     )
@@ -174,6 +187,19 @@ def plan_exec(
         rlimits=tuple(plan_rlimits(process)),
         filter=request,
         namespaces=namespaces,
+    )
+
+
+def _plan_host_hooks(hooks: Hooks) -> tuple[HostHook, ...]:
+    lists = (
+        ("prestart", hooks.prestart),
+        ("createRuntime", hooks.create_runtime),
+        ("poststart", hooks.poststart),
+    )
+    return tuple(
+        HostHook(origin=f"/hooks/{name}/{index}", name=name, index=index, path=hook.path)
+        for name, entries in lists
+        for index, hook in enumerate(entries)
     )
 
 

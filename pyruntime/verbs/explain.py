@@ -61,7 +61,12 @@ def plan_lines(plan: LaunchPlan) -> list[tuple[str, int, str, str, dict[str, obj
         lines.append(
             ("executor", number, operation.describe(), operation.origin, {"operation": name, **values})
         )
+    add(_hooks(plan, "poststart"))
     return lines
+
+
+def _hooks(plan: LaunchPlan, *names: str) -> list[tuple[str, str]]:
+    return [(hook.describe(), hook.origin) for hook in plan.host_hooks if hook.name in names]
 
 
 def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
@@ -73,7 +78,8 @@ def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
         return [(plan.id_maps.describe(), "/linux/uidMappings")]
     if isinstance(before, Tell) and before.rendezvous == HOOKS_WANTED:
         limits = [line for step in plan.cgroup.limits for line in step.lines()]
-        return limits + [(step.describe(), step.origin) for step in plan.net_devices]
+        devices = [(step.describe(), step.origin) for step in plan.net_devices]
+        return limits + devices + _hooks(plan, "prestart", "createRuntime")
     if isinstance(before, Tell) and before.rendezvous == READY:
         return [(limit.describe(), limit.origin) for limit in plan.rlimits]
     return []
