@@ -230,3 +230,23 @@ def test_the_cgroups_of_others_can_only_be_read(runtime: Runtime) -> None:
     hierarchies = [line for line in found if "'./made'" not in line]
     assert all("Read-only file system" in line for line in hierarchies)
     assert len(found) >= 1
+
+
+def test_kill_all_reaches_every_process(runtime: Runtime) -> None:
+    name = runtime.new_id()
+    child = "trap 'echo got > /tmp/got; exit' USR1; touch /tmp/ready; while :; do sleep 0.05; done"
+    bundle = runtime.bundle("sh", "-c", f'sh -c "{child}" & exec sleep 100')
+    runtime.call("run", "-d", "--bundle", str(bundle), name)
+    wait_for(bundle / "rootfs/tmp/ready")
+    runtime.call("kill", name, "USR1")  # the init alone, which ignores it
+    assert not (bundle / "rootfs/tmp/got").exists()
+    runtime.call("kill", "--all", name, "USR1")
+    wait_for(bundle / "rootfs/tmp/got")
+    assert runtime.state(name)["status"] == "running"
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.01)

@@ -195,3 +195,16 @@ def test_poststop_hooks_see_that_nothing_is_left_and_one_failure_does_not_end_th
 
     runtime.call("run", "--bundle", str(runtime.bundle("true", edit=edit)), name)
     assert Path(log).read_text().split() == ["0"]
+
+
+def test_what_an_image_calls_the_null_device_is_not_opened_before_it_is_known(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"] = [
+            mount for mount in config["mounts"] if not mount["destination"].startswith("/dev")
+        ]
+        config["linux"]["maskedPaths"] = []
+        config["linux"]["devices"] = [{"path": "/dev/null", "type": "p"}]
+
+    done = runtime.run("true", edit=edit, check=False)
+    assert done.returncode == 1
+    assert "/dev/null of the container is not the null device" in done.stderr

@@ -94,12 +94,17 @@ void do_ReopenNullStdio(const struct argument *a)
     for (int fd = 0; fd < 3; fd++) {
         if (!is_null(fd))
             continue;
-        int own = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (own < 0)
+        /* Looked at before it is opened: to open another device may already do something. */
+        int handle = open("/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
+        if (handle < 0)
             return; /* an image without /dev keeps the host's, which is harmless */
-        if (!is_null(own) || dup2(own, fd) < 0)
+        int own = is_null(handle) ? open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+        if (own < 0 || !is_null(own))
+            fail_text(EINVAL, "/dev/null of the container is not the null device");
+        if (dup2(own, fd) < 0)
             fail("dup2", "/dev/null");
         close(own);
+        close(handle);
     }
 }
 
