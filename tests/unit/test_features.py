@@ -88,7 +88,8 @@ def test_a_mount_option_is_known_and_not_handed_to_the_filesystem(option: str) -
 
 def test_mount_options_are_those_of_the_specification_and_no_others_are_known() -> None:
     assert set(SPECIFIED_OPTIONS.split()) <= set(DOCUMENT["mountOptions"])
-    assert set(DOCUMENT["mountOptions"]) - set(SPECIFIED_OPTIONS.split()) == {"src-nofollow"}
+    others = set(DOCUMENT["mountOptions"]) - set(SPECIFIED_OPTIONS.split())
+    assert others == {"src-nofollow", "dest-nofollow", "copy-symlink"}
     assert read_options(("size=1k",), "/mounts/0").data == "size=1k"
 
 
