@@ -8,8 +8,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TREE = Path(__file__).resolve().parent.parent
+
+# How long an example takes says more about what else the machine does than about the program.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # Where CI is root, a privileged test that does not run is a failure, unless its reason is one of these: a feature of
 # the kernel or of the machine that no installation can add.
