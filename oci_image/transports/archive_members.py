@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import os
 import posixpath
 import shutil
 import stat
-import tarfile
 import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
 from oci_image.errors import ImageError
+from oci_image.layers import tar_reader
+from oci_image.layers.compression import READERS, ByteReader
+from oci_image.layers.limits import Limits
+from oci_image.layers.stream import FileStream
+from oci_image.layers.tar_reader import TarReader
 from oci_image.model.document import MAX_DOCUMENT_BYTES
 from oci_image.transports.interface import PIECE
 from pyruntime.base.errors import errno_text
@@ -42,33 +45,33 @@ class ArchiveMembers:
             number = error.errno if isinstance(error, OSError) else None
             what = errno_text(number) if number else str(error)
             raise ImageError(f"cannot open archive: {what}", where=path) from None
+        except ImageError as error:
+            raise ImageError(f"cannot open archive: {error.what}", where=path) from None
         self._places: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         try:
             self._index()
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (ImageError, OSError) as error:
             self.close()
-            raise ImageError(f"not a tar archive: {error}", where=path) from None
+            what = error.what if isinstance(error, ImageError) else errno_text(error.errno or 0)
+            raise ImageError(f"not a tar archive: {what}", where=path) from None
         except BaseException:
             self.close()
             raise
 
     def _index(self) -> None:
-        with tarfile.open(fileobj=self._file, mode="r:") as archive:
-            for count, member in enumerate(archive):
-                if count >= _MAX_MEMBERS:
-                    raise ImageError(f"archive has more than {_MAX_MEMBERS} members", where=self.path)
-                name = posixpath.normpath("/" + member.name)
-                if member.isreg():
-                    self._places[name] = (member.offset_data, member.size)
-                    self._links.pop(name, None)
-                elif member.issym():
-                    self._links[name] = posixpath.normpath(
-                        posixpath.join(posixpath.dirname(name), member.linkname)
-                    )
-                elif member.islnk():
-                    self._links[name] = posixpath.normpath("/" + member.linkname)
-        self._end = os.fstat(self._file.fileno()).st_size
+        """By the reader of layers: its limits hold against headers that would fill the memory."""
+        stream = FileStream(self._file.fileno(), os.fstat(self._file.fileno()).st_size)
+        for entry in TarReader(stream, Limits(entries=_MAX_MEMBERS)):
+            name = posixpath.normpath("/" + os.fsdecode(entry.name))
+            target = os.fsdecode(entry.link_name)
+            if entry.kind == tar_reader.REGULAR and entry.segments is None:
+                self._places[name] = (stream.offset, entry.size)
+                self._links.pop(name, None)
+            elif entry.kind == tar_reader.SYMBOLIC_LINK:
+                self._links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            elif entry.kind == tar_reader.HARD_LINK:
+                self._links[name] = posixpath.normpath("/" + target)
 
     def names(self) -> list[str]:
         """The names of all regular files, without a leading slash."""
@@ -77,15 +80,12 @@ class ArchiveMembers:
     def place(self, name: str) -> tuple[int, int]:
         """Offset and size of a member; links inside of the archive are followed.
 
-        Raises: ImageError if there is none, or it ends after the archive.
+        Raises: ImageError if there is none.
         """
         found = posixpath.normpath("/" + name)
         for _ in range(_MAX_LINKS):
             if found in self._places:
-                offset, size = self._places[found]
-                if offset + size > self._end:
-                    raise ImageError(f"archive ends within {name}", where=self.path)
-                return offset, size
+                return self._places[found]
             if found not in self._links:
                 break
             found = self._links[found]
@@ -126,27 +126,31 @@ def _plain(file: IO[bytes], scratch: str) -> IO[bytes]:
         file = cast("IO[bytes]", spooled)
     start = file.read(6)
     file.seek(0)
-    openers = {
-        b"\x1f\x8b": gzip.open,
+    openers: dict[bytes, Callable[[IO[bytes]], ByteReader]] = {
+        b"\x1f\x8b": READERS["gzip"],
+        b"\x28\xb5\x2f\xfd": READERS["zstd"],
         b"BZh": bz2.open,
         b"\xfd7zXZ\0": lzma.open,
-        b"\x28\xb5\x2f\xfd": _open_zstd,
     }
     for magic, opener in openers.items():
         if start.startswith(magic):
-            plain = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the object
-            try:
-                with file, cast("Callable[[IO[bytes]], IO[bytes]]", opener)(file) as reader:
-                    shutil.copyfileobj(reader, plain, PIECE)
-            except BaseException:
-                plain.close()
-                raise
-            plain.seek(0)
-            return cast("IO[bytes]", plain)
+            with file:
+                return _decompressed(opener(file), os.fstat(file.fileno()).st_size, scratch)
     return file
 
 
-def _open_zstd(file: IO[bytes]) -> IO[bytes]:
-    import zstandard
-
-    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+def _decompressed(reader: ByteReader, packed: int, scratch: str) -> IO[bytes]:
+    """What the reader of a file of `packed` bytes yields, bounded as layers are."""
+    limits, total = Limits(), 0
+    plain = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the object
+    try:
+        while piece := reader.read(PIECE):
+            total += len(piece)
+            if total > max(limits.ratio_free_bytes, limits.ratio * packed):
+                raise ImageError(f"archive is more than {limits.ratio} times as large as its file")
+            plain.write(piece)
+        plain.flush()
+    except BaseException:
+        plain.close()
+        raise
+    return cast("IO[bytes]", plain)

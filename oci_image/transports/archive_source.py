@@ -46,6 +46,7 @@ class ArchiveSource:
         path = self._members.path
         self._reference = reference
         self._made: dict[str, bytes] = {}
+        self._layers: dict[tuple[int, int], Descriptor] = {}
         self._places: dict[str, tuple[int, int]] = {}
         try:
             names = set(self._members.names())
@@ -137,22 +138,22 @@ class ArchiveSource:
         made: list[Descriptor] = []
         for image in images:
             descriptor = self._make_manifest(image, where)
-            tags = image.get("RepoTags") or [""]
+            tags = _texts(image, "RepoTags", where) or [""]
             made.extend(
                 Descriptor(
                     descriptor.media_type,
                     descriptor.digest,
                     descriptor.size,
-                    annotations={REF_NAME: str(tag), FULL_NAME: str(tag)} if tag else {},
+                    annotations={REF_NAME: tag, FULL_NAME: tag} if tag else {},
                 )
                 for tag in tags
             )
         return tuple(made)
 
     def _make_manifest(self, image: dict[str, Any], where: str) -> Descriptor:
-        layer_names = image.get("Layers") or []
-        if not isinstance(image.get("Config"), str) or not all(isinstance(name, str) for name in layer_names):
-            raise ImageError("image has no Config, or Layers that are no names", where=where)
+        layer_names = _texts(image, "Layers", where)
+        if not isinstance(image.get("Config"), str):
+            raise ImageError("image has no Config", where=where)
         data = self._members.read(image["Config"])
         config = decode_image_config(data, where=image["Config"])
         if len(config.diff_ids) != len(layer_names):
@@ -174,7 +175,9 @@ class ArchiveSource:
         return Descriptor(media_type, digest, len(data))
 
     def _layer(self, name: str) -> Descriptor:
-        offset, size = self._members.place(name)
+        offset, size = place = self._members.place(name)
+        if place in self._layers:  # a list may name one file a thousand times
+            return self._layers[place]
         hashed, start = hashlib.sha256(), b""
         for piece in self._members.pieces(offset, size):
             start = start or piece[:4]
@@ -182,7 +185,17 @@ class ArchiveSource:
         kinds = {b"\x1f\x8b": "+gzip", b"\x28\xb5": "+zstd"}
         digest = Digest("sha256", hashed.hexdigest())
         self._places[str(digest)] = (offset, size)
-        return Descriptor(LAYER_TYPE + kinds.get(start[:2], ""), digest, size)
+        found = Descriptor(LAYER_TYPE + kinds.get(start[:2], ""), digest, size)
+        self._layers[place] = found
+        return found
+
+
+def _texts(image: dict[str, Any], name: str, where: str) -> list[str]:
+    """A list of texts; a property that is absent or null is an empty one."""
+    found = image.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ImageError(f"{name} is not a list of texts", where=where)
+    return found
 
 
 def _full_name(entry: Descriptor) -> str:

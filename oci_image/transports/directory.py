@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
@@ -57,6 +58,8 @@ class DirectorySource:
         except OSError as error:
             raise ImageError(f"cannot open {name}: {errno_text(error.errno or 0)}", where=path) from None
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise ImageError(f"{name} is not a regular file", where=path)
             while limit > offset and (data := os.pread(fd, min(PIECE, limit - offset), offset)):
                 offset += len(data)
                 yield data

@@ -1,4 +1,4 @@
-"""docs/compatibility.md names a test for each row, and each of them exists."""
+"""docs/compatibility.md and docs/attacks.md name a test for each row, and each of them exists."""
 
 import ast
 import re
@@ -32,3 +32,13 @@ def test_each_test_that_the_table_names_exists() -> None:
         path = TREE / "tests" / file
         assert path.is_file(), f"{what}: there is no {path}"
         assert name in functions_in(path), f"{what}: {file} has no {name}"
+
+
+def test_each_attack_names_a_test_that_exists() -> None:
+    lines = (TREE / "docs/attacks.md").read_text().splitlines()
+    tables = [line for line in lines if line.startswith("| ") and not line.startswith("| Attack |")]
+    assert len(tables) > 30
+    for line in tables:
+        found = re.search(r"`([a-z_/]+\.py)::(\w+)` \|$", line)
+        assert found, line
+        assert found[2] in functions_in(TREE / "tests" / found[1]), line
