@@ -172,9 +172,10 @@ class SnapshotCache:
         """
         with contextlib.closing(_Directory(os.path.join(self.path, "images"))) as images:
             clean_staging(images.fd, STAGED)
-        users = self._users()
+        self._drop_unfinished_notes()
         keys = os.listdir(os.path.join(self.path, "images"))
-        removed = [key for key in keys if key not in users and self.remove_image(key)]
+        used = self._users().keys() | self._mounted(keys)
+        removed = [key for key in keys if key not in used and self.remove_image(key)]
         kept = {layer.replace(":", "-") for image in self.images() for layer in image["layers"]}
         for name in os.listdir(os.path.join(self.path, "layers")):
             if name not in kept:
@@ -198,13 +199,25 @@ class SnapshotCache:
             remove_tree(images.fd, os.fsencode(key), device=os.fstat(images.fd).st_dev)
         return True
 
+    def _drop_unfinished_notes(self) -> None:
+        """Notes whose writers died; with the exclusive lock there are no others."""
+        for path, *_ in read_notes(self.path):
+            if path.endswith(".new"):
+                os.unlink(path)
+
+    def _mounted(self, keys: list[str]) -> set[str]:
+        """The images that overlays of this mount namespace stand on: a bundle may have been moved since its note."""
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            overlays = "".join(line for line in file if " - overlay " in line)
+        return {key for key in keys if f"/images/{key}/" in overlays}
+
     def _users(self) -> dict[str, list[str]]:
         """The bundles that are still there, by the image they use."""
         found: dict[str, list[str]] = {}
         for path, key, bundle, growing in read_notes(self.path):
             if any(place and os.path.isdir(os.path.join(place, "upper")) for place in (bundle, growing)):
                 found.setdefault(key, []).append(bundle)
-            elif not path.endswith(".new"):
+            elif not path.endswith(".new"):  # which is being written
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
         return found

@@ -153,6 +153,54 @@ def test_garbage_is_what_no_bundle_uses(host: Host) -> None:
     assert [sorted(os.listdir(host.cache / name)) for name in ("images", "layers", "bundles")] == [[], [], []]
 
 
+@pytest.mark.parametrize("form", ["directory", "erofs"])
+def test_the_image_of_a_bundle_that_was_moved_is_kept_while_it_is_mounted(host: Host, form: str) -> None:
+    host.unpack(host.layout(LOWER), "one", form)
+    (host.path / "one").rename(host.path / "moved")
+    (host.cache / "bundles/0000.new").write_bytes(b"of a writer that died")
+    assert host.collect() == []
+    assert (host.path / "moved/rootfs/big").stat().st_size == 1 << 20
+    unmount_bundle(str(host.path / "moved"))
+    assert mount_bundle(str(host.path / "moved"))  # which is noted under its new name
+    unmount_bundle(str(host.path / "moved"))
+    assert host.collect() == []
+    remove_bundle(str(host.path / "moved"))
+    assert len(host.collect()) == 1
+    assert os.listdir(host.cache / "bundles") == []
+
+
+@pytest.mark.parametrize("form", ["directory", "erofs"])
+def test_after_a_restart_of_the_machine_bundles_are_mounted_again(
+    host: Host, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash takes all mounts, processes and locks away and leaves files, half-made ones too."""
+    host.unpack(host.layout(LOWER, UPPER), "one", form)
+    host.unpack(host.layout(LOWER, UPPER, name="again"), "plain", "none")
+    (host.path / "one/rootfs/kept").write_text("kept")
+    half = host.path / ".two.partial-0badcafe"
+    half.mkdir(mode=0o700)
+    for name in ("rootfs", "upper", "work"):
+        (half / name).mkdir()
+    half_image = host.cache / f"images/.{form}-x.partial-0badcafe"
+    half_image.mkdir(mode=0o700)
+    (half_image / "tree").mkdir()
+    (half_image / "tree/f").write_text("half")
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        if line.split()[4].startswith(f"{host.path}/"):
+            subprocess.run(["umount", line.split()[4]], check=True)
+    for module in ("cache", "place", "known", "preparing"):
+        monkeypatch.setattr(f"oci_image.snapshots.{module}.boot_id", lambda: "another boot")
+    assert mount_bundle(str(host.path / "one"))
+    assert (host.path / "one/rootfs/kept").read_text() == "kept"
+    (host.path / "one/rootfs/kept").unlink()
+    os.utime(host.path / "one/rootfs", ns=(5 * 10**9, 5 * 10**9))
+    assert differences(str(host.path / "plain/rootfs"), str(host.path / "one/rootfs")) == []
+    host.unpack(host.layout(tar(file(b"f")), name="other"), "three", form)
+    host.collect()
+    assert not [name for name in os.listdir(host.path) if "partial" in name]
+    assert not [name for name in os.listdir(host.cache / "images") if "partial" in name]
+
+
 def test_images_share_their_plain_layers(host: Host) -> None:
     host.unpack(host.layout(LOWER, UPPER, name="first"), "one", "erofs")
     inodes = {path.name: path.stat().st_ino for path in (host.cache / "layers").iterdir()}
