@@ -206,6 +206,8 @@ class _Writer:
 
     def _write_inode(self, image: bytearray, placed: _Placed, count: int) -> None:
         node = placed.node
+        # Links have no mode of their own, whatever their entries say: lstat shows 0777 for all.
+        mode = 0o777 if node.kind == tar_reader.SYMBOLIC_LINK else node.mode
         layout, size, extra = _PLAIN, 0, 0
         behind = _INODE.size + len(placed.xattrs)
         if placed.body:
@@ -228,7 +230,7 @@ class _Writer:
         icount = (len(placed.xattrs) - 12) // 4 + 1 if placed.xattrs else 0
         seconds, nanoseconds = divmod(node.modification_time, _NANOSECONDS)
         _INODE.pack_into(
-            image, placed.place, _EXTENDED | layout, icount, _TYPES[node.kind][0] | node.mode, 0, size,
+            image, placed.place, _EXTENDED | layout, icount, _TYPES[node.kind][0] | mode, 0, size,
             extra & 0xFFFFFFFF, count, node.uid, node.gid, seconds & 0xFFFFFFFFFFFFFFFF, nanoseconds,
             placed.links,
         )  # fmt: skip

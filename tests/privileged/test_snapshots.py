@@ -50,6 +50,7 @@ LOWER = tar(
     file(b"empty"),
     hard_link(b"etc/other", b"etc/passwd"),
     symlink(b"short", b"etc/passwd", uid=9),
+    header(b"with-a-mode", kind=b"2", mode=0o640, link=b"etc/passwd"),
     pax({b"linkpath": b"l" * 3000}) + symlink(b"long", b"l"),
     device(b"null", 1, 3, mode=0o666),
     device(b"disk", 259, 70000, kind=b"4"),
