@@ -95,7 +95,8 @@ def _run(argv: list[str]) -> int:
     from pyruntime.base.errors import ExpectedError, UsageError
 
     wanted = next((word for word in argv if not word.startswith("-")), "")
-    verbs = {name: _verb(name) for name in VERBS if name == wanted or wanted not in VERBS}
+    known = wanted in VERBS or argv[:1] == ["--version"]
+    verbs = {name: _verb(name) for name in VERBS if name == wanted or not known}
     arguments = _parser(verbs).parse_args(argv)
     arguments.words = argv
     output = Output(as_json=arguments.json, quiet=arguments.quiet)
@@ -150,15 +151,36 @@ def whole_parser() -> argparse.ArgumentParser:
     return _parser({name: _verb(name) for name in VERBS})
 
 
+def _width() -> int:
+    """Columns of the terminal, or what COLUMNS says."""
+    import os
+
+    try:
+        return int(os.environ["COLUMNS"]) or 80
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     import argparse
 
-    common = argparse.ArgumentParser(add_help=False)
+    class Formatter(argparse.RawDescriptionHelpFormatter):
+        """As wide as the terminal; asked otherwise, argparse loads shutil and its codecs for every option."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=_width() - 2)
+
+    common = argparse.ArgumentParser(add_help=False, formatter_class=Formatter)
     common.add_argument("--debug", action="store_true", help="print a traceback with an error")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     common.add_argument("--quiet", "-q", action="store_true", help="print no result")
     parser = argparse.ArgumentParser(
         prog="oci-image",
+        formatter_class=Formatter,
         description="Tool for OCI images.",
         epilog="""\
 oci-image VERB --help shows a verb's options.
@@ -168,7 +190,7 @@ refused or is not there, 70 a bug, 128+n stopped by signal n""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version="oci-image 0.1")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="oci-image")
     for name, module in modules.items():
         verb = verbs.add_parser(
             name,
@@ -176,7 +198,7 @@ refused or is not there, 70 a bug, 128+n stopped by signal n""",
             help=module.SUMMARY,
             description=module.DESCRIPTION,
             epilog=module.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         module.add_options(verb)
     return parser

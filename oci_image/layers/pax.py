@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from urllib.parse import unquote_to_bytes
 
 from oci_image.errors import ImageError
 from oci_image.layers.tar_header import NANOSECONDS, NO_XATTRS, Entry, clamp_time
@@ -64,6 +63,8 @@ def apply_records(entry: Entry, records: Records) -> None:
         elif key.startswith(_SCHILY):
             _add_xattr(entry, key[len(_SCHILY) :], value)
         elif key.startswith(_LIBARCHIVE):
+            from urllib.parse import unquote_to_bytes  # four milliseconds, and only libarchive writes these
+
             _add_xattr(entry, unquote_to_bytes(key[len(_LIBARCHIVE) :]), _base64(value))
 
 

@@ -11,10 +11,10 @@ import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from oci_image.layers.removal import remove_tree
 
+TYPE_CHECKING = False  # typing takes four milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from oci_image import errors as image_errors
@@ -99,6 +98,8 @@ def _child(job: Callable[[], Any], writing: int, parent: int, blocked: set[Any])
         except ExpectedError as error:
             answer = ("refused", type(error).__name__, error.what, error.where, error.hint)
         except Exception:  # a bug, whatever it is; the parent shows it
+            import traceback
+
             answer = ("bug", traceback.format_exc())
         rest = memoryview(marshal.dumps(answer))
         while rest:

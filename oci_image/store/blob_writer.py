@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError, IntegrityError
@@ -132,7 +131,7 @@ class BlobWriter:
 
 
 def _file_name(digest: Digest | None) -> str:
-    return f"{digest.algorithm}-{digest.encoded}" if digest else f"new-{os.getpid()}-{secrets.token_hex(8)}"
+    return f"{digest.algorithm}-{digest.encoded}" if digest else f"new-{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def open_directory(layout_fd: int, name: str) -> int:

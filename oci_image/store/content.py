@@ -18,7 +18,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -317,7 +316,7 @@ def _nameless_same(entry: Entry, wanted: Entry) -> bool:
 
 def _replace(directory_fd: int, name: str, data: bytes) -> None:
     """Write a file so that there is always the old or the new one, also after a power cut."""
-    temporary = f".{name}-{secrets.token_hex(8)}"
+    temporary = f".{name}-{os.urandom(8).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory_fd)
     try:
         try:

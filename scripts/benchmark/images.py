@@ -22,14 +22,16 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from image_page import page
 from transfers import Transfers, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TREE = Path(__file__).resolve().parents[2]
+ON_DISK = "umoci unpack, on disk"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -40,6 +42,7 @@ class Job:
     name: str
     run: Callable[[], None]
     clean: Callable[[], None]
+    beside: str = "umoci unpack"  # the job that it is measured by
 
 
 class Bench:
@@ -73,6 +76,10 @@ class Bench:
         """Remove the plain bundle."""
         shutil.rmtree(self.bundle, ignore_errors=True)  # noqa: TID251 - made by this program, run by nobody
 
+    def remove_from_disk(self) -> None:
+        """Remove what umoci has made beside the prepared images."""
+        shutil.rmtree(self.disk / "umoci", ignore_errors=True)  # noqa: TID251 - as above
+
     def mounted(self, image: str) -> None:
         """A bundle over a prepared image."""
         words = ["unpack", "-q", "--snapshot", "auto", "--snapshots", str(self.disk / "snapshots")]
@@ -102,6 +109,8 @@ def jobs_for(bench: Bench, image: str, zstd: str) -> list[Job]:
     if shutil.which("umoci"):
         run = lambda: bench.call("umoci", "unpack", "--image", image, bench.bundle)  # noqa: E731
         jobs.append(Job("umoci unpack", run, bench.remove))
+        run = lambda: bench.call("umoci", "unpack", "--image", image, bench.disk / "umoci")  # noqa: E731
+        jobs.append(Job(ON_DISK, run, bench.remove_from_disk, ON_DISK))
     if shutil.which("pigz"):
         blobs = layer_paths(image)
         jobs.append(Job("tar through pigz", lambda: bench.extract(blobs), bench.remove))
@@ -109,8 +118,8 @@ def jobs_for(bench: Bench, image: str, zstd: str) -> list[Job]:
     jobs.append(Job("oci-image unpack, zlib", bench.unpack(image, OCI_IMAGE_INFLATE="zlib"), bench.remove))
     if zstd:
         jobs.append(Job("oci-image unpack, zstd", bench.unpack(zstd), bench.remove))
-    jobs.append(Job("first mounted bundle", lambda: bench.mounted(image), bench.unmount))
-    jobs.append(Job("second mounted bundle", lambda: bench.mounted(image), bench.forget))
+    jobs.append(Job("first mounted bundle", lambda: bench.mounted(image), bench.unmount, ON_DISK))
+    jobs.append(Job("second mounted bundle", lambda: bench.mounted(image), bench.forget, ON_DISK))
     return jobs
 
 
@@ -124,10 +133,10 @@ def layer_paths(image: str) -> list[str]:
     sys.exit(f"no image {image}")
 
 
-def measure(jobs: list[Job], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each job, round by round; the first round warms up and does not count."""
+def measure(jobs: list[Job], rounds: int, warm: int = 1) -> dict[str, list[float]]:
+    """Seconds of each job, round by round; the first `warm` rounds do not count."""
     times: dict[str, list[float]] = {job.name: [] for job in jobs}
-    for number in range(rounds + 1):
+    for number in range(1 - warm, rounds + 1):
         for job in jobs:
             begin = time.perf_counter()
             job.run()
@@ -138,16 +147,20 @@ def measure(jobs: list[Job], rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def report(times: dict[str, list[float]]) -> list[dict[str, object]]:
-    """Print medians, and medians of the ratios to the first job within each round."""
-    reference = next(iter(times))
-    sys.stdout.write(f"{'':28}{'median':>10}{'lowest':>10}   ratio to {reference}\n")
-    rows: list[dict[str, object]] = []
-    for name, values in times.items():
-        ratio = statistics.median(a / b for a, b in zip(values, times[reference], strict=True))
+def report(jobs: list[Job], times: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Print medians, and medians of the ratios within each round to the job that each is measured by."""
+    sys.stdout.write(f"{'':28}{'median':>10}{'lowest':>10}   ratio\n")
+    rows: list[dict[str, Any]] = []
+    for job in jobs:
+        values = times[job.name]
+        other = job.beside if job.beside in times else jobs[0].name
+        ratio = statistics.median(a / b for a, b in zip(values, times[other], strict=True))
         median = statistics.median(values)
-        sys.stdout.write(f"{name:28}{median:9.3f}s{min(values):9.3f}s   {ratio:.3f}\n")
-        rows.append({"name": name, "median": median, "lowest": min(values), "ratio": ratio, "values": values})
+        sys.stdout.write(f"{job.name:28}{median:9.3f}s{min(values):9.3f}s   {ratio:.3f} of {other}\n")
+        rows.append(
+            {"name": job.name, "median": median, "lowest": min(values), "ratio": ratio, "of": other,
+             "values": values}
+        )  # fmt: skip
     return rows
 
 
@@ -211,16 +224,17 @@ def places(parent: str) -> Iterator[tuple[Path, Path]]:
                     subprocess.run(["umount", line.split()[4]], check=False)
 
 
-def curve(bench: Bench, options: argparse.Namespace) -> list[dict[str, object]]:
-    """Medians by number of files in three layers, and by number of layers with the smallest number of files."""
+def curve(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds by number of files in three layers, and by number of layers with five times the fewest files."""
     sizes = [int(text) for text in options.files.split(",")]
     points = [(files, 3) for files in sizes]
     points += [(sizes[0] * 5, int(text)) for text in options.layers.split(",")]
     sys.stdout.write(f"\n{'files':>8}{'layers':>8}  seconds\n")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for files, layers in points:
         image = make_image(bench.scratch / f"image-{files}-{layers}", files, layers)
-        medians = {name: statistics.median(v) for name, v in measure(jobs_for(bench, image, ""), 3).items()}
+        times = measure(jobs_for(bench, image, ""), options.curve_rounds, warm=0)
+        medians = {name: statistics.median(values) for name, values in times.items()}
         shown = ", ".join(f"{name} {value:.3f}" for name, value in medians.items())
         sys.stdout.write(f"{files:8}{layers:8}  {shown}\n")
         rows.append({"files": files, "layers": layers, **medians})
@@ -236,7 +250,7 @@ def measure_transfers(bench: Bench, image: str, rounds: int) -> list[dict[str, o
         ]
         for pair in (jobs[:2], jobs[2:]):
             sys.stdout.write("\n")
-            rows += report(measure(pair, rounds))
+            rows += report(pair, measure(pair, rounds))
     return rows
 
 
@@ -248,24 +262,35 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-registry", action="store_true", help="leave pulling and pushing out")
     parser.add_argument("--curve", action="store_true", help="also by files and by layers")
-    parser.add_argument("--files", default="1000,5000,20000", help="for the curve (default: %(default)s)")
-    parser.add_argument("--layers", default="1,10,50", help="for the curve (default: %(default)s)")
+    parser.add_argument(
+        "--files", default="1000,10000,50000,200000", help="for the curve (default: %(default)s)"
+    )
+    parser.add_argument("--layers", default="1,10,100", help="for the curve (default: %(default)s)")
+    parser.add_argument("--curve-rounds", type=int, default=1)
     parser.add_argument("--scratch", default="/dev/shm")
     installed = TREE / ".venv/bin/oci-image"
     default = str(installed) if installed.exists() else f"{sys.executable} -m oci_image"
     parser.add_argument("--oci-image", default=default, metavar="PROGRAM")
     parser.add_argument("--json", default="", metavar="FILE")
+    parser.add_argument("--markdown", default="", metavar="FILE", help="write a page of the figures")
     options = parser.parse_args()
     with places(options.scratch) as (scratch, disk):
         bench = Bench(options, scratch, disk)
         image = options.image or make_image(scratch / "image", 20_000, 5)
-        result = {"jobs": report(measure(jobs_for(bench, image, options.zstd), options.rounds))}
+        jobs = jobs_for(bench, image, options.zstd)
+        blobs = [Path(blob).stat().st_size for blob in layer_paths(image)]
+        result: dict[str, Any] = {
+            "image": f"{len(blobs)} layers of {', '.join(f'{size / 1e6:.1f}' for size in blobs)} MB, compressed"
+        }
+        result["jobs"] = report(jobs, measure(jobs, options.rounds))
         if not options.no_registry and shutil.which("docker-registry") and shutil.which("skopeo"):
             result["transfers"] = measure_transfers(bench, image, options.rounds)
         if options.curve:
             result["curve"] = curve(bench, options)
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2))
+    if options.markdown:
+        Path(options.markdown).write_text(page(result, options.rounds))
 
 
 if __name__ == "__main__":
