@@ -23,6 +23,8 @@ from oci_image.snapshots.cache import SnapshotCache
 from oci_image.snapshots.mounting import is_mounted
 from oci_image.snapshots.overlay import mount_bundle, remove_bundle, unmount_bundle
 from oci_image.unpack import UnpackedBundle, UnpackOptions, unpack_image
+from tests.conftest import mounts_below
+from tests.engines.images import busybox_layer
 from tests.image_builder import (
     Layer,
     base256,
@@ -315,3 +317,40 @@ def test_what_a_killed_call_leaves_the_next_one_cleans(host: Host, form: str) ->
     assert not [name for name in os.listdir(host.path) if "partial" in name]
     if form != "none":
         assert not [name for name in os.listdir(host.cache / "images") if "partial" in name]
+
+
+@pytest.mark.parametrize("form", ["none", "directory", "erofs"])
+def test_a_runtime_runs_the_bundle_and_never_mounts_it(
+    host: Host, pyruntime_program: list[str], form: str
+) -> None:
+    """Who mounts is who unmounts: the runtime takes a directory, and leaves it as it found it."""
+    words = ["sh", "-c", "echo said; echo changed > /etc/data; rm /bin/wc"]
+    layout = make_layout(str(host.path / "box"), Layer(busybox_layer()), config={"Cmd": words})
+    host.unpack(layout, "bundle", form)
+    before = mounts_below(host.path)
+    command = [
+        *pyruntime_program,
+        "--root",
+        str(host.path / "state"),
+        "run",
+        "--bundle",
+        str(host.path / "bundle"),
+        "c",
+    ]
+    with open(host.path / "out", "w+b") as out, open(host.path / "err", "w+b") as err:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False, timeout=60
+        )
+    assert (done.returncode, (host.path / "err").read_text()) == (0, "")
+    assert (host.path / "out").read_text() == "said\n"
+    assert mounts_below(host.path) == before
+    root = host.path / "bundle/rootfs"
+    assert (root / "etc/data").read_text() == "changed\n"
+    assert not (root / "bin/wc").is_symlink()
+    if form != "none":
+        assert unmount_bundle(str(host.path / "bundle"))
+        assert os.listdir(root) == []
+        host.unpack(layout, "second", form)
+        assert (host.path / "second/rootfs/etc/data").read_text() == "data\n"
+        assert mount_bundle(str(host.path / "bundle"))
+        assert (root / "etc/data").read_text() == "changed\n"
