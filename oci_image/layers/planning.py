@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oci_image.errors import ImageError
 from oci_image.layers.indexing import Item, index_layer
 from oci_image.layers.merged import MergedTree, Node
-from oci_image.layers.workers import processors, run_all
+from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.media_types import LAYERS, essence
 from pyruntime.base.errors import ExpectedError
 
@@ -56,7 +56,8 @@ def plan_tree(
         functools.partial(_index, images, layer, image, position, spool_fds[position], limits)
         for position, layer in enumerate(manifest.layers)
     ]
-    return merge_layers(manifest, run_all(jobs, processors()), limits, keep_links=keep_links)
+    indexes = run_balanced(jobs, [layer.size for layer in manifest.layers], processors())
+    return merge_layers(manifest, indexes, limits, keep_links=keep_links)
 
 
 def merge_layers(

@@ -7,6 +7,7 @@ must not fork, so there the work is done in place, one job after the other.
 from __future__ import annotations
 
 import ctypes
+import functools
 import marshal
 import os
 import selectors
@@ -66,6 +67,26 @@ def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
             os.close(fd)
             os.waitpid(pid, 0)
     return results
+
+
+def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], processes: int) -> list[Any]:
+    """The same by at most so many processes, each with about as much to do: a process costs more than a small job."""
+    shares: list[list[int]] = [[] for _ in range(max(1, min(processes, len(jobs))))]
+    loads = [0] * len(shares)
+    for number in sorted(range(len(jobs)), key=lambda number: -costs[number]):
+        least = loads.index(min(loads))
+        loads[least] += costs[number]
+        shares[least].append(number)
+    found = run_all([functools.partial(_in_turn, [jobs[n] for n in share]) for share in shares], len(shares))
+    results: list[Any] = [None] * len(jobs)
+    for share, answers in zip(shares, found, strict=True):
+        for number, answer in zip(share, answers, strict=True):
+            results[number] = answer
+    return results
+
+
+def _in_turn(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [job() for job in jobs]
 
 
 def _start(job: Callable[[], Any]) -> tuple[int, int]:

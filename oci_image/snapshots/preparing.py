@@ -15,7 +15,7 @@ from oci_image.layers.indexing import Item, index_layer, index_plain
 from oci_image.layers.planning import merge_layers, named_layer, plan_tree
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging, make_staging, open_spool
-from oci_image.layers.workers import processors, run_all
+from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.descriptor import Descriptor
 from oci_image.snapshots.cache import (
     STAGED,
@@ -147,7 +147,8 @@ class Preparer:
         diff_ids = self._image.diff_ids
         different = dict(zip(diff_ids, self._manifest.layers, strict=True))
         jobs = [functools.partial(self._index, digest, layer) for digest, layer in different.items()]
-        results = dict(zip(different, run_all(jobs, processors()), strict=True))
+        costs = [layer.size for layer in different.values()]
+        results = dict(zip(different, run_balanced(jobs, costs, processors()), strict=True))
         indexes = [list(results[digest][0]) for digest in diff_ids]
         tree = merge_layers(self._manifest, indexes, self._limits, keep_links=self._keep_links)
         sizes = [results[digest][1] for digest in diff_ids]

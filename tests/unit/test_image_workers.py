@@ -1,0 +1,47 @@
+"""Work in several processes: all of it is done, in the order that was asked for, and a failure ends it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+import pytest
+
+from oci_image.errors import ImageError
+from oci_image.layers.workers import run_all, run_balanced
+
+
+def job(number: int) -> tuple[int, int]:
+    return number, os.getpid()
+
+
+def refuse(number: int) -> None:
+    raise ImageError(f"job {number}", where="there", hint="that")
+
+
+@pytest.mark.parametrize("costs", [[1, 1, 1, 1, 1, 1, 1], [9, 1, 1, 1, 1, 1, 9], [0] * 7])
+def test_results_are_in_order_and_few_processes_made_them(costs: list[int]) -> None:
+    jobs = [functools.partial(job, number) for number in range(7)]
+    for processes in (1, 3, 20):
+        found = run_balanced(jobs, costs, processes)
+        assert [number for number, _ in found] == list(range(7))
+        assert len({pid for _, pid in found}) <= processes
+    if costs[0] == 9:  # nobody has both large ones
+        first, last = found[0][1], found[6][1]
+        assert first != last
+
+
+def test_no_jobs_are_no_work() -> None:
+    assert run_balanced([], [], 4) == []
+    assert run_all([], 4) == []
+
+
+def test_the_error_of_a_worker_is_raised_whole() -> None:
+    jobs: list[Callable[[], object]] = [
+        functools.partial(job, 1), functools.partial(refuse, 2), functools.partial(job, 3),
+    ]  # fmt: skip
+    for costs in ([1, 1, 1], [5, 1, 1]):
+        with pytest.raises(ImageError, match="job 2") as caught:
+            run_balanced(jobs, costs, 2)
+        assert (caught.value.where, caught.value.hint) == ("there", "that")
