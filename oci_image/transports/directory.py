@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -114,7 +113,7 @@ class DirectoryDestination:
         pass
 
     def _write(self, name: str, pieces: Iterator[bytes]) -> None:
-        temporary = os.path.join(self._path, f".{secrets.token_hex(8)}")
+        temporary = os.path.join(self._path, f".{os.urandom(8).hex()}")
         try:
             with open(temporary, "xb") as output:
                 output.writelines(pieces)
