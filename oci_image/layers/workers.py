@@ -71,18 +71,24 @@ def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
 
 def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], processes: int) -> list[Any]:
     """The same by at most so many processes, each with about as much to do: a process costs more than a small job."""
-    shares: list[list[int]] = [[] for _ in range(max(1, min(processes, len(jobs))))]
-    loads = [0] * len(shares)
-    for number in sorted(range(len(jobs)), key=lambda number: -costs[number]):
-        least = loads.index(min(loads))
-        loads[least] += costs[number]
-        shares[least].append(number)
+    shares = deal(costs, processes)
     found = run_all([functools.partial(_in_turn, [jobs[n] for n in share]) for share in shares], len(shares))
     results: list[Any] = [None] * len(jobs)
     for share, answers in zip(shares, found, strict=True):
         for number, answer in zip(share, answers, strict=True):
             results[number] = answer
     return results
+
+
+def deal(costs: Sequence[int], hands: int) -> list[list[int]]:
+    """Numbers of jobs for at most so many processes, the most costly first, dealt out so that sums are alike."""
+    shares: list[list[int]] = [[] for _ in range(max(1, min(hands, len(costs))))]
+    loads = [0] * len(shares)
+    for number in sorted(range(len(costs)), key=lambda number: -costs[number]):
+        least = loads.index(min(loads))
+        loads[least] += costs[number]
+        shares[least].append(number)
+    return shares
 
 
 def _in_turn(jobs: Sequence[Callable[[], Any]]) -> list[Any]:

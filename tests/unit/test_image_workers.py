@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from oci_image.errors import ImageError
-from oci_image.layers.workers import run_all, run_balanced
+from oci_image.layers.workers import deal, run_all, run_balanced
 
 
 def job(number: int) -> tuple[int, int]:
@@ -27,9 +27,12 @@ def test_results_are_in_order_and_few_processes_made_them(costs: list[int]) -> N
         found = run_balanced(jobs, costs, processes)
         assert [number for number, _ in found] == list(range(7))
         assert len({pid for _, pid in found}) <= processes
-    if costs[0] == 9:  # nobody has both large ones
-        first, last = found[0][1], found[6][1]
-        assert first != last
+
+
+def test_work_is_dealt_out_by_what_it_costs() -> None:
+    assert deal([9, 1, 1, 1, 1, 1, 9], 2) == [[0, 1, 3, 5], [6, 2, 4]]
+    assert deal([5, 5, 5], 20) == [[0], [1], [2]]
+    assert deal([0, 0], 1) == [[0, 1]]
 
 
 def test_no_jobs_are_no_work() -> None:
