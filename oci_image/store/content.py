@@ -317,8 +317,9 @@ def _nameless_same(entry: Entry, wanted: Entry) -> bool:
 def _replace(directory_fd: int, name: str, data: bytes) -> None:
     """Write a file so that there is always the old or the new one, also after a power cut."""
     temporary = f".{name}-{os.urandom(8).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory_fd)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
+        fd = os.open(temporary, flags, 0o644, dir_fd=directory_fd)
         try:
             view = memoryview(data)
             while view:
@@ -327,6 +328,7 @@ def _replace(directory_fd: int, name: str, data: bytes) -> None:
         finally:
             os.close(fd)
         os.replace(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        os.fsync(directory_fd)
     except BaseException as error:
         try:
             os.unlink(temporary, dir_fd=directory_fd)
@@ -335,4 +337,3 @@ def _replace(directory_fd: int, name: str, data: bytes) -> None:
         if isinstance(error, OSError):
             raise ImageError(f"cannot write {name}: {errno_text(error.errno or 0)}") from error
         raise
-    os.fsync(directory_fd)

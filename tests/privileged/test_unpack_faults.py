@@ -15,6 +15,8 @@ import pytest
 from oci_image.cli.main import main
 from oci_image.snapshots.cache import SnapshotCache
 from oci_image.snapshots.overlay import unmount_bundle
+from oci_image.store.check import check_store
+from oci_image.store.content import Store
 from tests.image_builder import Layer, directory, file, hard_link, make_layout, symlink, tar
 
 pytestmark = pytest.mark.privileged
@@ -158,3 +160,37 @@ def test_a_failing_disk_is_refused_whole(disk: Disk, form: str, call: str) -> No
         assert re.search("input/output error|Input/output error|without an answer", done.stderr), done.stderr
         disk.is_clean()
     disk.works(form)
+
+
+@pytest.mark.parametrize(
+    "fault", ["write:error=ENOSPC:when=2", "write:error=EIO:when=4", "fsync:error=EIO:when=1", "fsync:error=EIO:when=3",
+              "rename,renameat,renameat2:error=EIO:when=1", "rename,renameat,renameat2:error=EIO:when=2"]
+)  # fmt: skip
+def test_a_store_on_a_failing_disk_is_as_it_was(disk: Disk, fault: str) -> None:
+    copy = ["copy", "-q", f"oci:{disk.image}:latest", f"oci:{disk.path}/store:image"]
+    before = make_layout(str(disk.path / "first"), tar(file(b"f")))
+    assert main(["copy", "-q", f"oci:{before}:latest", f"oci:{disk.path}/store:before"]) == 0
+    index = (disk.path / "store/index.json").read_bytes()
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        f"-einject={fault}",
+        sys.executable,
+        "-m",
+        "oci_image",
+        *copy,
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert re.search("no space left|input/output error", done.stderr), done.stderr
+    if "fsync:error=EIO:when=3" not in fault:  # which comes when the new index has its name
+        assert (disk.path / "store/index.json").read_bytes() == index
+    with Store.open(str(disk.path / "store")) as store:
+        assert check_store(store).faults == ()
+    assert main(copy) == 0
+    with Store.open(str(disk.path / "store")) as store:
+        assert check_store(store).faults == ()
+        assert len(store.entries()) == 2
