@@ -187,7 +187,6 @@ oci-image VERB --help shows a verb's options.
 
 exit codes: 0 done, 1 not done, 2 bad command line, 3 bytes that are not what was promised, 4 a registry
 refused or is not there, 70 a bug, 128+n stopped by signal n""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version="oci-image 0.1")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="oci-image")
