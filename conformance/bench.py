@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -44,10 +45,7 @@ class Bench:
             container.command("delete", "--force", container.identifier)
         for path in self._mounted:
             subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
-        named = [f"{place}/{one.identifier}" for place in self.hierarchies() for one in self.containers]
-        for path in (*self.cgroups_left(), *named):  # what a runtime has forgotten
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+        self._remove_forgotten_cgroups()
         self._place.cleanup()
 
     def bundle(self, changes: Changes) -> str:
@@ -131,6 +129,19 @@ class Bench:
         finally:
             process.kill()
             process.wait()
+
+    def _remove_forgotten_cgroups(self) -> None:
+        """Remove what a runtime has left, which may take a moment: processes that were killed must be gone first."""
+        names = (f"{self.cgroup}/child", self.cgroup, *(f"/{one.identifier}" for one in self.containers))
+        for path in (f"{place}{name}" for name in names for place in self.hierarchies()):
+            end = time.monotonic() + 2
+            while os.path.isdir(path):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+                    break
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.02)
 
     def cgroups_left(self) -> list[str]:
         """Directories of the host that belong to the cgroup of this bench."""
