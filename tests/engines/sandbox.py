@@ -221,6 +221,9 @@ class Host(Place):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for left in reversed([place for place in mounts if place.startswith(f"{self.directory}/")]):
+            self.call("umount", left)  # podman leaves its storage bound over itself
         self.check("rm", "-rf", "--one-file-system", str(self.directory))
         self._outputs.cleanup()
 

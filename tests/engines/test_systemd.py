@@ -92,7 +92,8 @@ def test_podman(host: Host, podman: Differential[Podman]) -> None:
 def test_podman_checkpoints(podman: Differential[Podman]) -> None:
     def move(engine: Podman) -> list[object]:
         archive = f"{engine.directory}/saved.tar.gz"
-        engine.check("run", "-d", "--net=none", "--name", "counter", IMAGE, "sh", "-c", COUNT)
+        parent = "--cgroup-parent=machine.slice"
+        engine.check("run", "-d", "--net=none", parent, "--name", "counter", IMAGE, "sh", "-c", COUNT)
         try:
             engine.wait_log("counter", "up")
             engine.check("container", "checkpoint", "counter")

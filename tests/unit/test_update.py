@@ -1,5 +1,6 @@
 """`update`: which limits are written, and that a refused one takes the others back."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,13 @@ import pytest
 
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import SpecError, StepError, UsageError
+from pyruntime.cli.main import main
 from pyruntime.execute.cgroup_update import update_limits
 from pyruntime.plan.cgroup.operations import WriteCgroupFile, WriteMemoryLimits
 from pyruntime.plan.cgroup.update import CurrentLimits, plan_update
 from pyruntime.spec.linux import Resources
+from pyruntime.store.state import ContainerState
+from pyruntime.store.store import Store
 from pyruntime.verbs.interface import Arguments
 from pyruntime.verbs.update import read_resources
 
@@ -104,3 +108,29 @@ def test_a_refused_limit_takes_the_others_back(tmp_path: Path) -> None:
     assert (tmp_path / "pids.max").read_text() == "9"
     # A cgroup file takes one device's line and keeps the others; a plain file ends up with that line in front.
     assert (tmp_path / "blkio.throttle.read_bps_device").read_text().startswith("8:0 77")
+
+
+def test_the_systemd_driver_is_there_before_standard_input_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program with a static interpreter begins again to load it, and standard input is read once only."""
+    state = ContainerState(oci_version="1.2.0", id="c1", bundle="/b", systemd_unit="c1.scope")
+    (tmp_path / "c1").mkdir()
+    Store(str(tmp_path)).save(state, b"{}")
+
+    def begin_again() -> None:
+        raise SystemExit(77)
+
+    monkeypatch.setattr("pyruntime.verbs.systemd_driver.load_systemd_driver", begin_again)
+    with (tmp_path / "stdin").open("w+") as source:
+        source.write("{}")
+        source.seek(0)
+        kept = os.dup(0)
+        try:
+            os.dup2(source.fileno(), 0)
+            with pytest.raises(SystemExit, match="77"):
+                main(["--root", str(tmp_path), "update", "--resources", "-", "c1"])
+            assert os.lseek(source.fileno(), 0, os.SEEK_CUR) == 0
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
