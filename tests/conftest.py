@@ -10,15 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-try:
-    from hypothesis import settings
-except ImportError:
-    pass
-else:
-    # How long an example takes says more of what else the machine does than of the example.
-    settings.register_profile("any machine", deadline=None)
-    settings.load_profile("any machine")
-
 TREE = Path(__file__).resolve().parent.parent
 
 # How long an example takes says more about what else the machine does than about the program.
