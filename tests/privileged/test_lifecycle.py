@@ -80,7 +80,7 @@ def test_waiting_init_is_small_and_not_the_interpreter(runtime: Runtime) -> None
     # Exact, while VmRSS lags behind by some pages.
     memory = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     sizes = {line.split()[0]: int(line.split()[1]) for line in memory}
-    assert sizes["Rss:"] <= 64
+    assert sizes["Rss:"] <= 48
     assert "memfd:executor" in os.readlink(f"/proc/{pid}/exe")
 
 

@@ -21,9 +21,9 @@ case $compiler in
     done
     ;;
 esac
-# Each page of code counts in every container that waits for start: a fixed address and the whole program at once.
+# Each page counts in every container that waits for start: the whole program at once, and the code that waits apart.
 # shellcheck disable=SC2086 # EXECUTOR_CFLAGS is a list
-"$compiler" -std=gnu11 -Os -flto -fno-pie -no-pie -Wall -Wextra -Werror -static -ffunction-sections -fdata-sections \
+"$compiler" -std=gnu11 -Oz -flto -fno-pie -no-pie -Wall -Wextra -Werror -static -ffunction-sections -fdata-sections \
     ${headers:+-isystem "$headers"} ${EXECUTOR_CFLAGS:-} \
-    -Wl,--gc-sections -Wl,-z,norelro -Wl,--build-id=none -s \
+    -Wl,--gc-sections -Wl,--section-start=.waiting=0x2000000 -Wl,-z,norelro -Wl,--build-id=none -s \
     -o "$output" "$here"/*.c
