@@ -32,10 +32,10 @@ def victim(tmp_path: Path) -> Path:
     return path
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    """The command fails as expected; its message."""
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 1) -> str:
+    """The command fails with this code; its message."""
     rootless = ["--rootless"] if words[0] == "unpack" and os.geteuid() != 0 else []
-    assert main([str(words[0]), *rootless, *map(str, words[1:])]) == 1
+    assert main([str(words[0]), *rootless, *map(str, words[1:])]) == code
     text = capsys.readouterr().err
     assert "Traceback" not in text
     return text
@@ -90,8 +90,9 @@ def test_an_index_that_names_itself_is_refused(tmp_path: Path, capsys: pytest.Ca
     entry["size"] = len(data)
     builder.write(f"blobs/sha256/{'1' * 64}", data)
     builder.add(entry)
-    assert "does not match" in refused(capsys, "unpack", "--image", builder.path, tmp_path / "bundle")
-    assert "blob" in refused(capsys, "copy", f"oci:{builder.path}:latest", f"oci:{tmp_path}/new:x")
+    words = ("unpack", "--image", builder.path, tmp_path / "bundle")
+    assert "does not match" in refused(capsys, *words, code=3)
+    assert "blob" in refused(capsys, "copy", f"oci:{builder.path}:latest", f"oci:{tmp_path}/new:x", code=3)
     assert main(["verify", "--store", builder.path]) == 1
     assert not (tmp_path / "bundle").exists()
 
