@@ -3,7 +3,7 @@
 import os
 
 from pyruntime.store.store import Store
-from pyruntime.verbs.creation import CreateOptions, create_container, prepare
+from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare
 from pyruntime.verbs.interface import Arguments, GlobalOptions
 from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
@@ -30,6 +30,8 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
+    if path or arguments.get("pidfd-socket"):
+        load_all(prepared.plan, Store(options.root))
     if path:
         from pyruntime.execute.terminal import connect_console_socket
 

@@ -134,11 +134,7 @@ def create_container(
     Raises:
         ExpectedError: something failed.  Then nothing is left: no state, cgroup, mount, process or fifo.
     """
-    operations = executor_operations(prepared.plan, store)
-    if prepared.plan.cgroup.unit:
-        from pyruntime.verbs.systemd_driver import load_systemd_driver
-
-        load_systemd_driver()
+    operations = load_all(prepared.plan, store)
     restart.forbid()
     directory = store.reserve(prepared.container_id)
     creation = Creation(store, prepared, directory)
@@ -147,6 +143,22 @@ def create_container(
     except BaseException:
         creation.undo()
         raise
+
+
+def load_all(plan: LaunchPlan, store: Store) -> "tuple[Operation, ...]":
+    """All that the program may have to start again for; returns what the executor is to do.
+
+    Call it before connecting to a caller's socket, too: the caller takes one connection, the first.
+
+    Raises:
+        HostError: something that the plan needs is missing on this host.
+    """
+    operations = executor_operations(plan, store)
+    if plan.cgroup.unit:
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
+    return operations
 
 
 def executor_operations(plan: LaunchPlan, store: Store) -> "tuple[Operation, ...]":

@@ -126,5 +126,8 @@ class OomWatch:
         return self._seen - before
 
     def _kills(self) -> int:
-        words = os.pread(self.descriptor, 4096, 0).decode().split()
+        try:
+            words = os.pread(self.descriptor, 4096, 0).decode().split()
+        except OSError:
+            return self._seen  # the cgroup has gone: systemd removes its units' as soon as they are empty
         return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0

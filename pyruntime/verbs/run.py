@@ -6,7 +6,7 @@ from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wai
 from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
-from pyruntime.verbs.creation import create_container, prepare
+from pyruntime.verbs.creation import create_container, load_all, prepare
 from pyruntime.verbs.delete import delete_container, delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import (
@@ -43,6 +43,8 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     terminal = process is not None and process.terminal
     path = check_console(arguments, terminal=terminal, detached=detached)
     ours = theirs = -1
+    if path or arguments.get("pidfd-socket"):
+        load_all(prepared.plan, store)
     if terminal:
         from pyruntime.execute.terminal import connect_console_socket, console_pair
 

@@ -1,12 +1,13 @@
 """Statistics from files that look like those of a cgroup."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pyruntime.base.errors import UsageError
 from pyruntime.host.cgroup_statistics import read_statistics
-from pyruntime.verbs.events import duration
+from pyruntime.verbs.events import OomWatch, duration
 
 
 def test_v2_statistics_have_runcs_form_and_the_pressure(tmp_path: Path) -> None:
@@ -67,3 +68,12 @@ def test_durations_are_those_of_go(text: str, seconds: float) -> None:
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="parse error"):
         duration(text)
+
+
+def test_the_file_of_a_cgroup_that_has_gone_shows_nothing_new(tmp_path: Path) -> None:
+    (tmp_path / "memory.events").write_text("oom_kill 2\n")
+    watch = OomWatch({"": str(tmp_path)})
+    os.close(watch.descriptor)
+    watch.descriptor = os.open(tmp_path, os.O_RDONLY)
+    assert watch.count() == 0
+    os.close(watch.descriptor)
