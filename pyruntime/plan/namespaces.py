@@ -39,8 +39,9 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
     """
     operations: list[Operation] = []
     leaves_host = bool(view.created & (_USER | _TIME)) or _USER in view.joined
-    if cgroup_slot >= 0 and leaves_host:
-        # Once in another user namespace this process has no right to the host's cgroups any more.
+    if cgroup_slot >= 0 and (leaves_host or _CGROUP in view.joined):
+        # Once in another user namespace this process has no right to the host's cgroups any more, and where cgroup
+        # namespaces are boundaries of delegation (nsdelegate) one that was joined has none to cgroups outside of it.
         operations.append(Clone(flags=0, cgroup_slot=cgroup_slot))
         cgroup_slot = -1
     operations += _plan_joins(view)
