@@ -10,6 +10,7 @@ from pyruntime.verbs.launching import (
     check_console,
     listen_descriptors,
     pidfd_connection,
+    pidfd_receiver,
     require_descriptors,
     step_observer,
     warn_of_tolerated,
@@ -30,7 +31,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
-    if path or arguments.get("pidfd-socket"):
+    if path or pidfd_receiver(arguments, prepared.config.annotations):
         load_all(prepared.plan, Store(options.root))
     if path:
         from pyruntime.execute.terminal import connect_console_socket
@@ -50,7 +51,13 @@ def read_create_options(arguments: Arguments, options: GlobalOptions) -> CreateO
 
     Raises:
         UsageError: a descriptor that is to be preserved is not open.
+        HostError: a package that the systemd driver needs is missing.
     """
+    if options.cgroup_manager == "systemd" and not arguments.flag("explain"):
+        # First of all: the program may have to start again for it, and would do everything before this twice.
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
     listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
     require_descriptors(3, listening + preserved)
     return CreateOptions(

@@ -93,13 +93,18 @@ def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> st
     return path
 
 
+def pidfd_receiver(arguments: Arguments, annotations: dict[str, str]) -> str:
+    """The path of the socket that wants the pidfd, by option or annotation, or ""."""
+    return arguments.get("pidfd-socket") or annotations.get(PIDFD_RECEIVER, "")
+
+
 def pidfd_connection(arguments: Arguments, annotations: dict[str, str] | None = None) -> int:
     """A descriptor of the socket that wants the pidfd, by option or annotation, or -1.
 
     Raises:
         HostError: nobody listens there.
     """
-    path = arguments.get("pidfd-socket") or (annotations or {}).get(PIDFD_RECEIVER, "")
+    path = pidfd_receiver(arguments, annotations or {})
     if not path:
         return -1
     from pyruntime.execute.pidfd_socket import connect_pidfd_socket

@@ -45,6 +45,11 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         lsm_mount_context=arguments.get("lsm-mount-context"),
     )
     detached = arguments.flag("detach")
+    if options.cgroup_manager == "systemd":
+        # Before anything is connected to: the program may have to start again for it.
+        from pyruntime.verbs.systemd_driver import load_systemd_driver
+
+        load_systemd_driver()
     create = CreateOptions(cgroup_manager=options.cgroup_manager, pid_file=arguments.get("pid-file"))
     prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
     process = prepared.config.process

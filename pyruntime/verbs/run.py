@@ -13,6 +13,7 @@ from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
     check_console,
     pidfd_connection,
+    pidfd_receiver,
     step_observer,
     warn_of_tolerated,
 )
@@ -43,7 +44,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     terminal = process is not None and process.terminal
     path = check_console(arguments, terminal=terminal, detached=detached)
     ours = theirs = -1
-    if path or arguments.get("pidfd-socket"):
+    if path or pidfd_receiver(arguments, prepared.config.annotations):
         load_all(prepared.plan, store)
     if terminal:
         from pyruntime.execute.terminal import connect_console_socket, console_pair

@@ -1,5 +1,6 @@
 """What the program may have to start again for comes before a caller's socket is connected to."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,21 @@ def connected(*_arguments: object) -> int:
 
 
 @pytest.mark.parametrize(("verb", "module", "detach"), [("create", create, ()), ("run", run, ("--detach",))])
-@pytest.mark.parametrize("option", ["--pidfd-socket", "--console-socket"])
+@pytest.mark.parametrize("option", ["--pidfd-socket", "run.oci.pidfd_receiver", "--console-socket"])
 def test_the_program_starts_again_before_it_connects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
     verb: str, module: object, detach: tuple[str, ...], option: str,
 ) -> None:  # fmt: skip
     (tmp_path / "rootfs").mkdir()
     assert main(["spec", "--bundle", str(tmp_path), "--rootless"]) == 0
-    if option == "--pidfd-socket":
-        config = tmp_path / "config.json"
-        config.write_text(config.read_text().replace('"terminal": true', '"terminal": false'))
+    receiver = [option, f"{tmp_path}/s"]
+    if option != "--console-socket":
+        path = tmp_path / "config.json"
+        config = json.loads(path.read_text())
+        config["process"]["terminal"] = False
+        if not option.startswith("--"):
+            config["annotations"], receiver = {option: f"{tmp_path}/s"}, []
+        path.write_text(json.dumps(config))
     monkeypatch.setattr(module, "load_all", start_again)
     monkeypatch.setattr(module, "pidfd_connection", connected)
     monkeypatch.setattr("pyruntime.execute.terminal.connect_console_socket", connected)
@@ -41,8 +47,7 @@ def test_the_program_starts_again_before_it_connects(
         *detach,
         "--bundle",
         str(tmp_path),
-        option,
-        f"{tmp_path}/s",
+        *receiver,
         "box",
     ]
     assert main(command) == 1
