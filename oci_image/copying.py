@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oci_image.errors import ImageError
+from oci_image.errors import ImageError, IntegrityError
 from oci_image.model.content import children_of
 from oci_image.model.descriptor import Descriptor
 from oci_image.model.digest import Digest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 8
 _MAX_NODES = 10_000
 _NO_PROGRESS: Callable[[Descriptor, int], None] = lambda _descriptor, _count: None  # noqa: E731
+_NO_WARNING: Callable[[str], None] = lambda _text: None  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class CopyOptions:
 
     Of an index the one image for `platform` is copied, or with `every_platform` the index and all of it.
     `form` "oci" or "docker" converts the documents, which changes their digests.  `progress` is called by
-    several threads with the number of bytes of a blob that have arrived since the last call.
+    several threads with the number of bytes of a blob that have arrived since the last call, a negative one
+    if they were wrong.  `warn` is told what went well in the end but should not have happened.
     """
 
     platform: Platform | None = None  # None: this machine's
@@ -41,6 +43,7 @@ class CopyOptions:
     referrers: bool = False
     jobs: int = 6
     progress: Callable[[Descriptor, int], None] = field(default=_NO_PROGRESS)
+    warn: Callable[[str], None] = field(default=_NO_WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,28 +181,44 @@ def _copy_blobs(
 ) -> tuple[int, int]:
     """Copy what is not there, biggest first, several at a time; number and bytes."""
 
-    def copy(descriptor: Descriptor) -> int:
-        if destination.has_blob(descriptor):
-            options.progress(descriptor, descriptor.size)
-            return -1
-
-        def pieces(offset: int) -> Iterator[bytes]:
-            options.progress(descriptor, offset)
-            for piece in source.blob(descriptor, offset):
-                options.progress(descriptor, len(piece))
-                yield piece
-
-        destination.put_blob(descriptor, pieces)
-        return descriptor.size
-
     blobs.sort(key=lambda descriptor: -descriptor.size)
     pool = ThreadPoolExecutor(max_workers=max(1, options.jobs))
     try:
-        done = list(pool.map(copy, blobs))
+        done = list(pool.map(lambda descriptor: _copy_blob(source, destination, descriptor, options), blobs))
     finally:
         pool.shutdown(cancel_futures=True)
     moved = [size for size in done if size >= 0]
     return len(moved), sum(moved)
+
+
+def _copy_blob(source: Source, destination: Destination, descriptor: Descriptor, options: CopyOptions) -> int:
+    """Copy one blob, from whoever gives the right bytes; its size, or -1 if it was there."""
+    if destination.has_blob(descriptor):
+        options.progress(descriptor, descriptor.size)
+        return -1
+    seen = 0
+
+    def pieces(offset: int) -> Iterator[bytes]:
+        nonlocal seen
+        seen += offset
+        options.progress(descriptor, offset)
+        for piece in source.blob(descriptor, offset):
+            seen += len(piece)
+            options.progress(descriptor, len(piece))
+            yield piece
+
+    while True:
+        try:
+            destination.put_blob(descriptor, pieces)
+        except IntegrityError as error:
+            giver = source.refuse(descriptor)
+            if not giver:
+                raise
+            options.warn(f"{giver} gave wrong bytes, which are fetched anew: {error}")
+            options.progress(descriptor, -seen)
+            seen = 0
+        else:
+            return descriptor.size
 
 
 def _copy_referrers(

@@ -12,7 +12,7 @@ from oci_image.model.content import children_of
 from oci_image.model.document import MAX_DOCUMENT_BYTES, list_of, object_of, parse_document
 from oci_image.model.media_types import CONFIGS, INDEXES, essence
 from oci_image.model.platform import Platform, host_platform
-from oci_image.transports.interface import verify_document
+from oci_image.transports.interface import read_blob
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
@@ -73,7 +73,7 @@ def read_image(source: Source, platform: Platform | None = None) -> ImageDocumen
     config, *layers = children_of(data, manifest)
     if config.size > MAX_DOCUMENT_BYTES:
         raise ImageError(f"config of {config.size} bytes is too large", where=str(config.digest))
-    raw = verify_document(b"".join(source.blob(config)), config)
+    raw = read_blob(source, config)
     known = essence(config.media_type) in CONFIGS
     document = parse_document(raw, where=str(config.digest)) if known else {}
     return ImageDocuments(root, manifest, data, raw, document, tuple(layers))

@@ -123,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             digest = "sha256:" + "0" * 64 if state.take("wrong_manifest") else state.digest(data)
             if state.take("huge_manifest"):
                 data = b" " * (5 << 20)
+            if state.take("cut_manifest"):
+                data, digest = data[: len(data) // 2], ""
             self.answer(200, data, Content_Type=MANIFEST, Docker_Content_Digest=digest)
         elif "/blobs/" in self.path:
             digest = self.path.rpartition("/")[2]

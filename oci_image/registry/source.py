@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import urllib3
@@ -45,9 +46,14 @@ class RegistrySource:
             RegistryClient(place.reference.host, place.reference.repository, options, insecure=place.insecure)
             for place in endpoints
         ]
+        self._givers: dict[str, list[tuple[RegistryClient, int]]] = {}  # of blobs, and from which offset on
+        self._lock = threading.Lock()
 
     def root(self) -> tuple[Descriptor, bytes]:
-        data, announced = self._first(lambda client: _manifest(client, self._reference.selector))
+        return self._first(self._root)
+
+    def _root(self, client: RegistryClient) -> tuple[Descriptor, bytes]:
+        data, announced = _manifest(client, self._reference.selector)
         descriptor = describe_document(data, where=str(self._reference))
         wanted = str(self._reference.digest or announced or descriptor.digest)
         if wanted.startswith("sha256:") and wanted != str(descriptor.digest):
@@ -62,42 +68,54 @@ class RegistrySource:
                 f"document of {descriptor.size} bytes is larger than {MAX_DOCUMENT_BYTES}",
                 where=str(descriptor.digest),
             )
-        return verify_document(
-            self._first(lambda client: _manifest(client, str(descriptor.digest)))[0], descriptor
+        return self._first(
+            lambda client: verify_document(_manifest(client, str(descriptor.digest))[0], descriptor)
         )
 
     def _first(self, call: Callable[[RegistryClient], _Found]) -> _Found:
         """What the first endpoint that can answers; the last one's error if none can."""
         while True:
+            client = self._clients[0]
             try:
-                return call(self._clients[0])
-            except RegistryError:
-                if len(self._clients) == 1:
+                return call(client)
+            except ImageError:  # no answer, or one that is not what was asked for
+                if not self._drop(client):
                     raise
-                self._drop(self._clients[0])
 
-    def _drop(self, client: RegistryClient) -> None:
-        """Ask the next endpoint from now on; another thread may have been faster."""
-        if self._clients[0] is client and len(self._clients) > 1:
-            self._clients.pop(0)
-            client.close()
+    def _drop(self, client: RegistryClient) -> bool:
+        """Ask the next endpoint from now on, if there is one; another thread may have been faster."""
+        with self._lock:
+            if client not in self._clients:
+                return True
+            if len(self._clients) == 1:
+                return False
+            self._clients.remove(client)
+        client.close()
+        return True
 
     def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes from `offset` on; a connection that breaks is taken up again where it was."""
         while True:
             client = self._clients[0]
+            self._givers.setdefault(str(descriptor.digest), []).append((client, offset))
             try:
                 for piece in _download(client, descriptor, offset):
                     offset += len(piece)
                     yield piece
             except RegistryError:
-                if len(self._clients) == 1 and self._clients[0] is client:
+                if not self._drop(client):
                     raise
-                self._drop(client)
             else:
                 if self._origins and client.host == self._reference.host:
                     self._origins.note(str(descriptor.digest), client.repository)
                 return
+
+    def refuse(self, descriptor: Descriptor) -> str:
+        givers = self._givers.pop(str(descriptor.digest), [])
+        names = " and ".join(client.host for client, _ in givers)
+        # Whose part was wrong cannot be known if several gave one, or some of it came with an earlier pull.
+        mixed = len(givers) > 1 or any(offset for _, offset in givers)
+        return names if mixed or (givers and self._drop(givers[0][0])) else ""
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         client = self._clients[0]

@@ -13,7 +13,7 @@ import tarfile
 import threading
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from oci_image.errors import ImageError
+from oci_image.errors import ImageError, IntegrityError
 from oci_image.model.content import children_of
 from oci_image.model.media_types import MANIFESTS, essence
 from oci_image.store.content import INDEX_TYPE
@@ -68,7 +68,15 @@ class ArchiveDestination:
                 return
             member = tarfile.TarInfo(_path_of(descriptor.digest))
             member.size = descriptor.size
-            self._archive.addfile(member, _Pieces(verified(opener(0), descriptor)))
+            offset = self._archive.offset
+            try:
+                self._archive.addfile(member, _Pieces(verified(opener(0), descriptor)))
+            except IntegrityError:
+                if self._stream is None:  # the right bytes may come from elsewhere
+                    self._file.seek(offset)
+                    self._file.truncate()
+                    self._archive.offset = offset
+                raise
             self._there.add(str(descriptor.digest))
 
     def put_document(self, descriptor: Descriptor, data: bytes) -> None:

@@ -115,6 +115,10 @@ class ArchiveSource:
         start, size = self._places[digest]
         yield from self._members.pieces(start + offset, max(0, size - offset))
 
+    def refuse(self, descriptor: Descriptor) -> str:
+        del descriptor
+        return ""  # there is no other place to have it from
+
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         found = []
         for entry in self._entries:

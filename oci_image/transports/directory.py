@@ -65,6 +65,10 @@ class DirectorySource:
         finally:
             os.close(fd)
 
+    def refuse(self, descriptor: Descriptor) -> str:
+        del descriptor
+        return ""  # there is no other place to have it from
+
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         del digest  # the format has no place for them
         return ()

@@ -27,6 +27,9 @@ class Source(Protocol):
     def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """A blob's bytes from `offset` on, not verified."""
 
+    def refuse(self, descriptor: Descriptor) -> str:
+        """The bytes that `blob` gave were wrong: who gave them, if it now gives another's, else ""."""
+
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         """The manifests whose subject is `digest`."""
 
@@ -57,6 +60,16 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Give everything back; without `commit` before, nothing was changed.  May be called twice."""
+
+
+def read_blob(source: Source, descriptor: Descriptor) -> bytes:
+    """A small blob, verified.  Raises: IntegrityError, and what `source` does."""
+    while True:
+        try:
+            return verify_document(b"".join(source.blob(descriptor)), descriptor)
+        except IntegrityError:
+            if not source.refuse(descriptor):
+                raise
 
 
 def verified(pieces: Iterator[bytes], descriptor: Descriptor) -> Iterator[bytes]:

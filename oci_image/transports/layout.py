@@ -43,6 +43,10 @@ class LayoutSource:
         finally:
             reader.close()
 
+    def refuse(self, descriptor: Descriptor) -> str:
+        del descriptor
+        return ""  # there is no other place to have it from
+
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         return tuple(
             entry

@@ -56,7 +56,7 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    with copy_options(arguments) as options:
+    with copy_options(arguments, output) as options:
         result = copy(
             arguments.source,
             arguments.destination,
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 @contextmanager
-def copy_options(arguments: argparse.Namespace) -> Iterator[CopyOptions]:
+def copy_options(arguments: argparse.Namespace, output: Output) -> Iterator[CopyOptions]:
     """The same as the library takes it; progress is shown until the block ends."""
     progress = Progress(quiet=arguments.quiet or arguments.json)
     try:
@@ -80,6 +80,7 @@ def copy_options(arguments: argparse.Namespace) -> Iterator[CopyOptions]:
             referrers=arguments.referrers,
             jobs=arguments.jobs,
             progress=progress.advance,
+            warn=output.warn,
         )
     finally:
         progress.finish()

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.all_tags and (arguments.name or arguments.policy != "always"):
         raise UsageError("--all-tags goes with neither --name nor --policy")
     registry = registry_options(arguments)
-    with copy_options(arguments) as options:
+    with copy_options(arguments, output) as options:
         if arguments.all_tags:
             pulled = list(pull_every_tag(arguments.image, options, store=arguments.store, registry=registry))
         else:

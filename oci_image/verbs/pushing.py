@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.all_tags and (arguments.destination or arguments.digestfile):
         raise UsageError("--all-tags goes with neither a second name nor --digestfile")
     registry = registry_options(arguments)
-    with copy_options(arguments) as options:
+    with copy_options(arguments, output) as options:
         if arguments.all_tags:
             pushed = list(push_every_tag(arguments.image, options, store=arguments.store, registry=registry))
         else:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     images = find_images(arguments.src, arguments.source, registry)
     done = []
     failed = False
-    with copy_options(arguments) as options:
+    with copy_options(arguments, output) as options:
         for one in sync(
             images, arguments.dest, arguments.destination, options, registry=registry,
             scoped=arguments.scoped, suffix=arguments.append_suffix,
