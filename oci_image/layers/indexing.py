@@ -6,15 +6,18 @@ time, each in a process of its own.  What comes out is plain tuples, cheap to ha
 
 from __future__ import annotations
 
+import marshal
 import os
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader, whiteouts
+from oci_image.layers.following import Follower
 from oci_image.layers.pipeline import unfold_layer
 from oci_image.layers.rootdir import show, split_name
 from oci_image.layers.stream import FileStream
 from oci_image.layers.tar_reader import TarReader
+from oci_image.layers.workers import can_start
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
@@ -34,19 +37,37 @@ Item = tuple[bytes, bytes, bytes, int, int, int, int, int, int, Any]
 
 _SPECIAL = (b"", b".", b"..")
 _MAX_TARGET = 4095  # what symlink(2) takes
+_WORTH_A_PROCESS = 256 << 10  # compressed; another process takes one or two milliseconds
 
 
 def index_layer(
     blob: VerifiedReader, blob_size: int, diff_id: Digest, spool_fd: int, limits: Limits
-) -> list[Item]:
-    """Write the layer's plain bytes to `spool_fd`, which can be read, and return its items; takes the reader over.
+) -> bytes:
+    """Write the layer's plain bytes to `spool_fd`, which can be read; its items, packed.  Takes the reader over.
 
     Raises: IntegrityError if size, digest or diff ID is wrong, ImageError naming the entry at fault.
     """
     try:
-        return index_plain(spool_fd, unfold_layer(blob, blob_size, diff_id, spool_fd, limits), limits)
+        if blob_size < _WORTH_A_PROCESS or not can_start():
+            size = unfold_layer(blob, blob_size, diff_id, spool_fd, limits)
+            return pack_items(index_plain(spool_fd, size, limits))
+        with Follower(spool_fd, lambda stream: pack_items(_index(stream, limits))) as follower:
+            unfold_layer(blob, blob_size, diff_id, spool_fd, limits, follower.grown)
+            found: bytes = follower.result()
+            return found
     except OSError as error:
         raise ImageError(f"cannot store the plain layer: {errno_text(error.errno or 0)}") from error
+
+
+def pack_items(items: list[Item]) -> bytes:
+    """Items as one process hands them to another."""
+    return marshal.dumps(items)
+
+
+def unpack_items(packed: bytes) -> list[Item]:
+    """What `pack_items` has packed, in this very process or in a child of it."""
+    items: list[Item] = marshal.loads(packed)  # noqa: S302
+    return items
 
 
 def index_archive(source: PieceSource, spool_fd: int, limits: Limits) -> list[Item]:
@@ -62,7 +83,11 @@ def index_archive(source: PieceSource, spool_fd: int, limits: Limits) -> list[It
 
 def index_plain(fd: int, size: int, limits: Limits) -> list[Item]:
     """The items of a plain layer, the first `size` bytes of a file; ImageError names the entry at fault."""
-    reader = TarReader(stream := FileStream(fd, size), limits)
+    return _index(FileStream(fd, size), limits)
+
+
+def _index(stream: FileStream, limits: Limits) -> list[Item]:
+    reader = TarReader(stream, limits)
     parents: dict[bytes, bytes] = {}
     try:
         items = []

@@ -26,19 +26,33 @@ _PIECE = 1024 << 10
 _PIECES_AHEAD = 8
 
 
-def unfold_layer(blob: VerifiedReader, blob_size: int, diff_id: Digest, spool_fd: int, limits: Limits) -> int:
+def unfold_layer(
+    blob: VerifiedReader,
+    blob_size: int,
+    diff_id: Digest,
+    spool_fd: int,
+    limits: Limits,
+    grown: Callable[[int], None] | None = None,
+) -> int:
     """Write the plain bytes of a blob to `spool_fd`; how many there are.  Takes the reader over.
+
+    `grown` is told now and then how many have been written, which may yet turn out to be the wrong ones.
 
     Raises: IntegrityError if size, digest or diff ID is wrong, ImageError if the data are damaged or exceed
     a limit, OSError if they cannot be written.
     """
     plain_hash = diff_id.new_hash()
+    written = 0
 
     def store(piece: bytes) -> None:
-        plain_hash.update(piece)
+        nonlocal written
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(spool_fd, rest) :]
+        written += len(piece)
+        if grown is not None:
+            grown(written)
+        plain_hash.update(piece)
 
     try:
         with _Background(store) as plain, _Background(blob.hash_by) as compressed:

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
-from oci_image.layers.indexing import Item, index_layer
+from oci_image.layers.indexing import index_layer, unpack_items
 from oci_image.layers.merged import MergedTree, Node
 from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.media_types import LAYERS, essence
@@ -61,22 +61,21 @@ def plan_tree(
 
 
 def merge_layers(
-    manifest: Manifest, indexes: list[list[Item]], limits: Limits, *, keep_links: bool = False
+    manifest: Manifest, indexes: Sequence[bytes], limits: Limits, *, keep_links: bool = False
 ) -> Node:
-    """The root of the tree that indexed layers make; errors name the layer and the entry."""
+    """The root of the tree that indexed layers make, given their packed items; errors name the layer and the entry."""
     tree = MergedTree(limits, keep_links=keep_links)
     for position, layer in enumerate(manifest.layers):
         try:
-            tree.add_layer(indexes[position])
+            tree.add_layer(unpack_items(indexes[position]))
         except ExpectedError as error:
             raise named_layer(error, layer, position, len(manifest.layers)) from error
-        indexes[position] = []  # the items are in the tree now
     return tree.root
 
 
 def _index(
     images: Layout, layer: Descriptor, image: ImageConfig, position: int, spool_fd: int, limits: Limits
-) -> list[Item]:
+) -> bytes:
     try:
         diff_id = image.diff_ids[position]
         return index_layer(images.open_blob(layer), layer.size, diff_id, spool_fd, limits)

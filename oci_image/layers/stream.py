@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from typing import TYPE_CHECKING, Protocol
 
 from oci_image.errors import ImageError
@@ -113,6 +114,8 @@ class FileStream(PlainStream):
         begin = position - self._start
         end = begin + size
         if end > len(self._piece):
+            if position + size > self._end:
+                self._wait_for(position + size)
             size = min(size, self._end - position)
             self._piece = self._read(max(size, min(_WINDOW, self._end - position)), position)
             self._start = position
@@ -121,6 +124,8 @@ class FileStream(PlainStream):
         return self._piece[begin:end]
 
     def skip(self, size: int) -> int:
+        if self._position + size > self._end:
+            self._wait_for(self._position + size)
         size = min(size, self._end - self._position)
         self._position += size
         return size
@@ -133,6 +138,9 @@ class FileStream(PlainStream):
             size -= len(data)
             yield memoryview(data)
 
+    def _wait_for(self, position: int) -> None:
+        """Called before reading up to `position`, which lies behind the end that is known."""
+
     def _read(self, size: int, position: int) -> bytes:
         pieces = []
         while size:
@@ -143,3 +151,26 @@ class FileStream(PlainStream):
             size -= len(piece)
             position += len(piece)
         return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+
+_SIZE = struct.Struct("=Q")
+
+
+class GrowingStream(FileStream):
+    """The same over a file that somebody else is writing, who says through a pipe how far."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, fd: int, told: int) -> None:
+        """`told` is the reading end of a pipe, into which `tell_size` writes; its end is the file's end."""
+        super().__init__(fd, 0)
+        self._told = told
+
+    def _wait_for(self, position: int) -> None:
+        while self._end < position and (sizes := os.read(self._told, _SIZE.size << 9)):
+            (self._end,) = _SIZE.unpack_from(sizes, len(sizes) - _SIZE.size)
+
+
+def tell_size(pipe: int, size: int) -> None:
+    """Say that so much of a file can be read; BrokenPipeError if nobody listens any more."""
+    os.write(pipe, _SIZE.pack(size))

@@ -69,6 +69,38 @@ def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
     return results
 
 
+def can_start() -> bool:
+    """Whether there is a processor for another process, and nothing that forbids to fork."""
+    return processors() > 1 and threading.active_count() == 1
+
+
+class Worker:
+    """One job in a process beside this one."""
+
+    def __init__(self, job: Callable[[], Any]) -> None:
+        """Start it; raises OSError."""
+        self._pid, self._fd = _start(job)
+
+    def result(self) -> Any:  # noqa: ANN401 - whatever the job returned
+        """Wait for what the job returns or raises, as `run_all` does."""
+        pieces = []
+        while piece := os.read(self._fd, 1 << 20):
+            pieces.append(piece)
+        self._reap()
+        return _result(b"".join(pieces))
+
+    def stop(self) -> None:
+        """End it if it has not ended."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            self._reap()
+
+    def _reap(self) -> None:
+        os.close(self._fd)
+        os.waitpid(self._pid, 0)
+        self._pid = 0
+
+
 def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], processes: int) -> list[Any]:
     """The same by at most so many processes, each with about as much to do: a process costs more than a small job."""
     shares = deal(costs, processes)

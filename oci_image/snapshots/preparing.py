@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import IntegrityError
 from oci_image.layers.create import create_tree
-from oci_image.layers.indexing import Item, index_layer, index_plain
+from oci_image.layers.indexing import index_layer, index_plain, pack_items
 from oci_image.layers.planning import merge_layers, named_layer, plan_tree
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging, make_staging, open_spool
@@ -149,7 +149,7 @@ class Preparer:
         jobs = [functools.partial(self._index, digest, layer) for digest, layer in different.items()]
         costs = [layer.size for layer in different.values()]
         results = dict(zip(different, run_balanced(jobs, costs, processors()), strict=True))
-        indexes = [list(results[digest][0]) for digest in diff_ids]
+        indexes = [results[digest][0] for digest in diff_ids]
         tree = merge_layers(self._manifest, indexes, self._limits, keep_links=self._keep_links)
         sizes = [results[digest][1] for digest in diff_ids]
         image, dropped = write_image(tree, sizes)
@@ -179,8 +179,8 @@ class Preparer:
             os.rmdir(target)
             os.unlink(probe)
 
-    def _index(self, diff_id: Digest, layer: Descriptor) -> tuple[list[Item], int]:
-        """Items and size of a plain layer, which is in the cache afterwards."""
+    def _index(self, diff_id: Digest, layer: Descriptor) -> tuple[bytes, int]:
+        """Packed items and size of a plain layer, which is in the cache afterwards."""
         try:
             return self._index_kept(diff_id)
         except (FileNotFoundError, IntegrityError):
@@ -209,14 +209,14 @@ class Preparer:
         os.link(f"/proc/self/fd/{spool}", temporary, src_dir_fd=directory_fd, follow_symlinks=True)
         os.replace(temporary, path)
 
-    def _index_kept(self, diff_id: Digest) -> tuple[list[Item], int]:
+    def _index_kept(self, diff_id: Digest) -> tuple[bytes, int]:
         """A layer that another image has brought; verified on the way, as every layer is."""
         fd = os.open(self._cache.layer_path(diff_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         size = os.fstat(fd).st_size
         reader = VerifiedReader(fd, Descriptor("", diff_id, size))
         try:
             reader.finish()
-            return index_plain(fd, size, self._limits), size
+            return pack_items(index_plain(fd, size, self._limits)), size
         finally:
             reader.close()
 
