@@ -19,6 +19,7 @@ from oci_image.layers.tar_header import NO_XATTRS, Entry
 if TYPE_CHECKING:
     from oci_image.layers.limits import Limits
 
+_SLASH = ord("/")
 _MAX_LINKS = 40  # of one resolution, as the kernel
 
 
@@ -78,6 +79,7 @@ class MergedTree:
         self._layer = -1
         self._implied = 0
         self._parents: dict[bytes, dict[bytes, Node]] = {}
+        self._listed: dict[bytes, bytes] | None = None  # paths and kinds of this layer, if that was asked
 
     def add_layer(self, items: list[Item]) -> None:
         """Put a layer on top; ImageError names the entry at fault.
@@ -89,7 +91,8 @@ class MergedTree:
         try:
             for item in items:
                 if item[2] in (HIDE, HIDE_ALL):
-                    self._hide(item)
+                    self._hide(item, items)
+            self._listed = None
             self._parents.clear()
             late = [item for item in items if item[2] not in (HIDE, HIDE_ALL) and not self._add(item)]
             for item in late:
@@ -98,15 +101,41 @@ class MergedTree:
         except ImageError as error:
             raise ImageError(error.what, where=f"entry {show(self.current)}", hint=error.hint) from error
 
-    def _hide(self, item: Item) -> None:
+    def _hide(self, item: Item, items: list[Item]) -> None:
         self.current = item[0] + b"/" + item[1]
         parent = self._resolve(item[0])
-        if parent is None:
+        if parent is None or self._replaces_link(item[0], items):
             return
         if item[2] == HIDE_ALL:
             parent.clear()
         else:
             parent.pop(item[1], None)
+
+    def _replaces_link(self, path: bytes, items: list[Item]) -> bool:
+        """Whether the layer itself has something else for a link on the way to `path`, which exists.
+
+        A directory that takes the place of a link is marked opaque by overlayfs, and that says nothing of where
+        the link led.
+        """
+        inside = self.root.children
+        for end in [*(i for i, byte in enumerate(path) if byte == _SLASH), len(path)] if path else ():
+            assert inside is not None
+            prefix = path[:end]
+            child = inside.get(prefix.rpartition(b"/")[2])
+            if child is not None and child.kind == tar_reader.SYMBOLIC_LINK:
+                if self._listed is None:
+                    self._listed = {
+                        (item[0] + b"/" + item[1] if item[0] else item[1]): item[2]
+                        for item in items
+                        if item[2] not in (HIDE, HIDE_ALL)
+                    }
+                kind = self._listed.get(prefix)
+                if kind is not None and not (self._keep_links and kind == tar_reader.DIRECTORY):
+                    return True
+            inside = child.children if child is not None else None
+            if inside is None:
+                inside = self._resolve(prefix)
+        return False
 
     def _add(self, item: Item) -> bool:
         """False if the target of a hard link is not there yet."""

@@ -151,6 +151,23 @@ def test_whiteouts_keep_what_the_layer_made_under_another_name_of_the_directory(
     assert names(root) == ["lib", "usr", "usr/lib", "usr/lib/f"]
 
 
+@pytest.mark.parametrize("keep_dirlinks", [True, False])
+@pytest.mark.parametrize("marker_first", [True, False])
+@pytest.mark.parametrize("mark", [b"d/l/.wh..wh..opq", b"d/l/.wh.kept", b"d/l/sub/.wh.kept"])
+def test_whiteouts_below_a_link_that_the_layer_replaces_hide_nothing(
+    tmp_path: Path, mark: bytes, *, marker_first: bool, keep_dirlinks: bool
+) -> None:
+    lower = tar(file(b"d/target/kept"), file(b"d/target/sub/kept"), symlink(b"d/l", b"target"))
+    marks, made = [file(mark)], [directory(b"d/l"), file(b"d/l/new")]
+    upper = tar(*(marks + made if marker_first else made + marks))
+    root = unpack(tmp_path, lower, upper, keep_dirlinks=keep_dirlinks)
+    assert (root / "d/l").is_symlink() == keep_dirlinks
+    assert (root / "d/l/new").exists()
+    hidden = {"kept", "sub/kept"} if b"opq" in mark else {str(mark[4:], "ascii").replace(".wh.", "")}
+    there = {name for name in ("kept", "sub/kept") if (root / "d/target" / name).exists()}
+    assert there == {"kept", "sub/kept"} - (hidden if keep_dirlinks else set())
+
+
 def test_many_removals_below_one_opaque_directory(tmp_path: Path) -> None:
     lower = tar(*[file(b"d/%d/%d/f" % (one, two)) for one in range(20) for two in range(20)])
     upper = tar(*[file(b"d/%d/1/new" % one) for one in range(20)], file(b"d/.wh..wh..opq"))
