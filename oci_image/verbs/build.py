@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from oci_image.build.builder import BuildOptions, build_image
 from oci_image.build.mounts import read_secret
-from oci_image.model.platform import parse_platform
 from oci_image.transfer import POLICIES
-from oci_image.verbs.options import add_registry, add_store, registry_options
+from oci_image.verbs.options import add_platform, add_registry, add_store, chosen_platform, registry_options
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,9 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--pull", nargs="?", const="always", default="missing", choices=POLICIES, metavar="WHEN",
         help="ask registries for base images: missing (default), always, never, newer",
     )  # fmt: skip
-    parser.add_argument(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="what to build for (default: this machine)"
-    )
+    add_platform(parser, "what to build for")
     parser.add_argument(
         "--network", choices=("host", "none"), default="host", help="the network of commands (default: host)"
     )
@@ -100,7 +97,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         secrets=dict(map(read_secret, arguments.secret)),
         use_cache=not arguments.no_cache,
         pull=arguments.pull,
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        platform=chosen_platform(arguments),
         network=arguments.network,
         compression=arguments.compress,
         level=arguments.compress_level,

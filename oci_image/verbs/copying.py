@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from oci_image.cli.progress import Progress
 from oci_image.copying import CopyOptions
-from oci_image.model.platform import parse_platform
 from oci_image.transfer import copy
-from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, registry_options
+from oci_image.verbs.options import (
+    PLACES,
+    add_platform,
+    add_registry,
+    add_store,
+    chosen_platform,
+    registry_options,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -74,7 +80,7 @@ def copy_options(arguments: argparse.Namespace, output: Output) -> Iterator[Copy
     progress = Progress(quiet=arguments.quiet or arguments.json)
     try:
         yield CopyOptions(
-            platform=parse_platform(arguments.platform) if arguments.platform else None,
+            platform=chosen_platform(arguments),
             every_platform=arguments.all,
             form=arguments.format,
             referrers=arguments.referrers,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from oci_image.flatten import export_image, export_to_file
 from oci_image.locations import locate_image
-from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import add_platform, chosen_platform
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--output", "-o", default="-", metavar="FILE", help="the archive (default: stdout)")
-    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index")
+    add_platform(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     layout, reference = locate_image(arguments.image)
-    platform = parse_platform(arguments.platform) if arguments.platform else None
+    platform = chosen_platform(arguments)
     if arguments.output == "-":
         if sys.stdout.isatty():
             raise UsageError("an archive is not written to a terminal", hint="use --output FILE")

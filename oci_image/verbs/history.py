@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from oci_image.inspecting import inspect_image, read_history
-from oci_image.model.platform import parse_platform
+from oci_image.inspecting import read_history
 from oci_image.verbs.options import (
     PLACES,
     add_any_image,
     add_platform,
     add_registry,
     add_store,
-    any_image,
+    inspect_any_image,
     readable_size,
-    registry_options,
 )
 
 if TYPE_CHECKING:
@@ -45,10 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    platform = parse_platform(arguments.platform) if arguments.platform else None
-    image = inspect_image(
-        any_image(arguments), platform, store=arguments.store, registry=registry_options(arguments)
-    )
+    image = inspect_any_image(arguments)
     steps = read_history(image)[::-1]
     lines = [f"{'CREATED':<20} {'SIZE':>9}  CREATED BY"]
     for step in steps:

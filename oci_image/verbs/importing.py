@@ -9,7 +9,7 @@ from oci_image.configure import tag_of
 from oci_image.flatten import import_archive
 from oci_image.layers.limits import parse_limits
 from oci_image.locations import locate_image
-from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import add_platform, chosen_platform
 from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
 
@@ -31,9 +31,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--image", required=True, metavar="IMAGE", help="the new image")
-    parser.add_argument(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
-    )
+    add_platform(parser, "what it is for")
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER", help="as for unpack")
     add_compression_options(parser, ["gzip", "zstd", "none"])
     add_history_options(parser)
@@ -47,7 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         layout,
         tag_of(reference),
         sys.stdin.buffer if arguments.archive == "-" else arguments.archive,
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        platform=chosen_platform(arguments),
         compression=arguments.compress,
         level=arguments.compress_level,
         history=history_of(arguments, f"oci-image import {arguments.archive}"),

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 from oci_image.inspecting import describe_image, inspect_image, read_raw_manifest
-from oci_image.model.platform import parse_platform
 from oci_image.verbs.options import (
     PLACES,
     add_platform,
     add_registry,
     add_store,
+    chosen_platform,
     fill_in,
     registry_options,
 )
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.raw and not arguments.config:
         output.raw(read_raw_manifest(arguments.image, store=arguments.store, registry=registry))
         return 0
-    platform = parse_platform(arguments.platform) if arguments.platform else None
+    platform = chosen_platform(arguments)
     image = inspect_image(arguments.image, platform, store=arguments.store, registry=registry)
     if arguments.config and arguments.raw:
         output.raw(image.config_bytes)

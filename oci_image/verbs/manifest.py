@@ -15,9 +15,16 @@ from oci_image.indexes import (
     read_index,
     remove_from_index,
 )
-from oci_image.model.platform import parse_platform
 from oci_image.transfer import push
-from oci_image.verbs.options import PLACES, add_platform, add_registry, add_store, pairs, registry_options
+from oci_image.verbs.options import (
+    PLACES,
+    add_platform,
+    add_registry,
+    add_store,
+    chosen_platform,
+    pairs,
+    registry_options,
+)
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +99,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _change(arguments: argparse.Namespace) -> Descriptor:
     name, store, registry = arguments.name, arguments.store, registry_options(arguments)
-    platform = parse_platform(arguments.platform) if arguments.platform else None
+    platform = chosen_platform(arguments)
     annotations = pairs(arguments.annotation, "annotation")
     changes = EntryChanges(
         arguments.os, arguments.arch, arguments.variant, arguments.os_version,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oci_image.configure import create_image, tag_of
 from oci_image.locations import locate_image
-from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import add_platform, chosen_platform
 
 if TYPE_CHECKING:
     import argparse
@@ -24,15 +24,13 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--image", required=True, metavar="IMAGE", help="the new image")
-    parser.add_argument(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="what it is for (default: this machine)"
-    )
+    add_platform(parser, "what it is for")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     layout, reference = locate_image(arguments.image, new=True)
-    platform = parse_platform(arguments.platform) if arguments.platform else None
+    platform = chosen_platform(arguments)
     manifest = create_image(layout, tag_of(reference), platform)
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0

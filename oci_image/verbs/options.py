@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from oci_image.inspecting import ImageDocuments
+    from oci_image.model.platform import Platform
     from oci_image.registry.options import RegistryOptions
 
 PLACES = "NAME of the store, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR, docker://REFERENCE"
@@ -52,10 +54,30 @@ def any_image(arguments: argparse.Namespace) -> str:
     return f"oci:{layout}:{reference.tag}" if reference.tag else f"oci:{layout}"
 
 
-def add_platform(parser: argparse.ArgumentParser) -> None:
+def add_platform(parser: argparse.ArgumentParser, meaning: str = "which image of an index") -> None:
     """--platform."""
-    parser.add_argument(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
+    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help=f"{meaning} (default: this machine)")
+
+
+def chosen_platform(arguments: argparse.Namespace) -> Platform | None:
+    """The platform that --platform names, or None without it; ImageError."""
+    from oci_image.model.platform import parse_platform
+
+    return parse_platform(arguments.platform) if arguments.platform else None
+
+
+def inspect_any_image(arguments: argparse.Namespace) -> ImageDocuments:
+    """Read what `add_any_image`, `add_platform` and `add_registry` name, in the store that `add_store` names.
+
+    Raises: UsageError, ImageError.
+    """
+    from oci_image.inspecting import inspect_image
+
+    return inspect_image(
+        any_image(arguments),
+        chosen_platform(arguments),
+        store=arguments.store,
+        registry=registry_options(arguments),
     )
 
 

@@ -6,9 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from oci_image.copying import CopyOptions
-from oci_image.model.platform import parse_platform
 from oci_image.transfer import save
-from oci_image.verbs.options import add_platform, add_store
+from oci_image.verbs.options import add_platform, add_store, chosen_platform
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     options = CopyOptions(
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        platform=chosen_platform(arguments),
         every_platform=arguments.all,
     )
     if arguments.output == "-":

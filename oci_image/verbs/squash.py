@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oci_image.configure import tag_of
 from oci_image.flatten import squash_image
 from oci_image.locations import locate_image, tag_in
-from oci_image.model.platform import parse_platform
+from oci_image.verbs.options import add_platform, chosen_platform
 from oci_image.verbs.repack import add_history_options, history_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
-    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index")
+    add_platform(parser)
     add_compression_options(parser, ["gzip", "zstd", "none"])
     add_history_options(parser)
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         compression=arguments.compress,
         level=arguments.compress_level,
         history=history_of(arguments, "oci-image squash"),
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        platform=chosen_platform(arguments),
     )
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0

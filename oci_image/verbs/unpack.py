@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from oci_image.layers.limits import parse_limits
 from oci_image.layers.ownership import IdMap, parse_id_range
 from oci_image.locations import locate_image
-from oci_image.model.platform import parse_platform
 from oci_image.snapshots.known import read_index_bytes, remember
 from oci_image.unpack import UnpackOptions, unpack_image
+from oci_image.verbs.options import add_platform, chosen_platform
 
 if TYPE_CHECKING:
     import argparse
@@ -41,9 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="LAYOUT[:TAG|@DIGEST] in a directory, or a name in the store",
     )
-    parser.add_argument(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="which image of an index (default: this machine)"
-    )
+    add_platform(parser)
     parser.add_argument(
         "--uid-map",
         action="append",
@@ -89,7 +87,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     layout, reference = locate_image(arguments.image)
     options = UnpackOptions(
-        platform=parse_platform(arguments.platform) if arguments.platform else None,
+        platform=chosen_platform(arguments),
         uid_map=IdMap(tuple(map(parse_id_range, arguments.uid_map))),
         gid_map=IdMap(tuple(map(parse_id_range, arguments.gid_map))),
         rootless=arguments.rootless,
