@@ -28,6 +28,8 @@ from oci_image.store.content import Store
 from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oci_image.layers.compression import ByteReader
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.reference import Reference
@@ -209,17 +211,13 @@ def insert_tree(
     all of it.  Links in `source` are not followed.  Raises: ImageError.
     """
     where = _inside(destination)
-    with Store(layout) as store, store.adding():
-        draft = load_draft(store, store.resolve(reference, host_platform())[-1])
-        compression = draft.last_compression() if compression == "auto" else compression
-        with LayerBlob(store, compression, level, docker=draft.is_docker) as blob:
-            _insert(blob.archive, source, where, opaque=opaque, ownership=Ownership(rootless=rootless))
-            blob.archive.finish()
-            layer, diff_id = blob.finish()
-        draft.add_layer(layer, diff_id, history)
-        made = draft.store(store)
-        store.tag(made, tag)
-    return made
+
+    def write(archive: TarWriter) -> None:
+        _insert(archive, source, where, opaque=opaque, ownership=Ownership(rootless=rootless))
+
+    return _add_layer(
+        layout, reference, write, tag=tag, history=history, compression=compression, level=level
+    )
 
 
 def insert_whiteout(
@@ -229,10 +227,27 @@ def insert_whiteout(
     parent, _, name = _inside(path).rpartition(b"/")
     if not name:
         raise ImageError("the root cannot be removed")
+    return _add_layer(
+        layout, reference, lambda archive: archive.add_whiteout(parent, name), tag=tag, history=history
+    )
+
+
+def _add_layer(
+    layout: str,
+    reference: Reference,
+    write: Callable[[TarWriter], None],
+    *,
+    tag: str,
+    history: History | None,
+    compression: str = "auto",
+    level: int = 0,
+) -> Descriptor:
+    """Put a layer on top of an image, with what `write` writes into it."""
     with Store(layout) as store, store.adding():
         draft = load_draft(store, store.resolve(reference, host_platform())[-1])
-        with LayerBlob(store, draft.last_compression(), docker=draft.is_docker) as blob:
-            blob.archive.add_whiteout(parent, name)
+        compression = draft.last_compression() if compression == "auto" else compression
+        with LayerBlob(store, compression, level, docker=draft.is_docker) as blob:
+            write(blob.archive)
             blob.archive.finish()
             layer, diff_id = blob.finish()
         draft.add_layer(layer, diff_id, history)
