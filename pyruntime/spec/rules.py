@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Rules = tuple[Callable[[Config], None], ...]
+
 
 def check_rules(config: Config) -> None:
     """Check every rule in order.
@@ -36,29 +38,26 @@ def check_process_rules(config: Config) -> None:
     _check(config, PROCESS_RULES)
 
 
-def _check(config: Config, rules: "tuple[Callable[[Config], None], ...]") -> None:
+def _check(config: Config, rules: "Rules") -> None:
     try:
-        for rule in rules:
-            rule(config)
+        check_rules_in_order(config, rules)
     except SpecError:
         from pyruntime.spec.explain import summarise
 
         raise summarise(broken_rules(config, rules)) from None
 
 
-def check_rules_in_order(config: Config) -> None:
-    """Check every rule in order.
+def check_rules_in_order(config: Config, rules: "Rules | None" = None) -> None:
+    """Check the rules in order (None: all).
 
     Raises:
         SpecError: the first rule that is broken, without a word about the others.
     """
-    for rule in RULES:
+    for rule in RULES if rules is None else rules:
         rule(config)
 
 
-def broken_rules(
-    config: Config, rules: "tuple[Callable[[Config], None], ...] | None" = None
-) -> list[SpecError]:
+def broken_rules(config: Config, rules: "Rules | None" = None) -> list[SpecError]:
     """The first fault that each rule finds, in the order of the rules (None: all)."""
     faults: list[SpecError] = []
     for rule in RULES if rules is None else rules:
