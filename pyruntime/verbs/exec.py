@@ -22,6 +22,9 @@ from pyruntime.store.store import Store
 from pyruntime.verbs.creation import executor_operations, listener_for, write_pid_file
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import (
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
+    PRESERVE_FDS,
     check_console,
     listen_descriptors,
     pidfd_connection,
@@ -33,18 +36,8 @@ from pyruntime.verbs.sub_cgroup import exec_cgroup
 
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
-    Option(
-        names=("console-socket",),
-        value=True,
-        metavar="PATH",
-        help="send the terminal's master over this socket",
-    ),
-    Option(
-        names=("pidfd-socket",),
-        value=True,
-        metavar="PATH",
-        help="send a pidfd of the process over this socket",
-    ),
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
     Option(names=("cwd",), value=True, metavar="DIR", help="working directory in the container"),
     Option(names=("env", "e"), value=True, metavar="NAME=VALUE", help="add to the environment", repeat=True),
     Option(names=("tty", "t"), help="allocate a terminal"),
@@ -65,12 +58,7 @@ OPTIONS = (
     Option(names=("apparmor",), value=True, metavar="PROFILE", help="AppArmor profile"),
     Option(names=("no-new-privs",), help="set no_new_privs"),
     Option(names=("cap", "c"), value=True, metavar="CAP", help="add a capability", repeat=True),
-    Option(
-        names=("preserve-fds",),
-        value=True,
-        metavar="N",
-        help="keep N descriptors after the standard streams open",
-    ),
+    PRESERVE_FDS,
     Option(
         names=("cgroup",),
         value=True,

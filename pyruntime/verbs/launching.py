@@ -18,36 +18,35 @@ if TYPE_CHECKING:
 
     from pyruntime.verbs.creation import Prepared
 
+BUNDLE = Option(
+    names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
+)
+CONSOLE_SOCKET = Option(
+    names=("console-socket",), value=True, metavar="PATH", help="send the terminal's master over this socket"
+)
+PIDFD_SOCKET = Option(
+    names=("pidfd-socket",), value=True, metavar="PATH", help="send a pidfd of the process over this socket"
+)
+PID_FILE = Option(
+    names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
+)
+PRESERVE_FDS = Option(
+    names=("preserve-fds",),
+    value=True,
+    metavar="N",
+    help="keep N descriptors after the standard streams open",
+)
 LAUNCH_OPTIONS = (
-    Option(
-        names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
-    ),
+    BUNDLE,
     Option(
         names=("config", "f"), value=True, metavar="FILE", help="config.json (default: that of the bundle)"
     ),
-    Option(
-        names=("console-socket",),
-        value=True,
-        metavar="PATH",
-        help="send the terminal's master over this socket",
-    ),
-    Option(
-        names=("pidfd-socket",),
-        value=True,
-        metavar="PATH",
-        help="send a pidfd of the process over this socket",
-    ),
-    Option(
-        names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
-    ),
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
+    PID_FILE,
     Option(names=("no-pivot",), help="move the root instead of pivot_root (for an initramfs)"),
     Option(names=("no-new-keyring",), help="keep the caller's session keyring"),
-    Option(
-        names=("preserve-fds",),
-        value=True,
-        metavar="N",
-        help="keep N descriptors after the standard streams open",
-    ),
+    PRESERVE_FDS,
     Option(names=("explain",), help="print the plan and do nothing"),
 )
 

@@ -7,24 +7,15 @@ from pyruntime.verbs.creation import CreateOptions, Prepared, prepare
 from pyruntime.verbs.criu_options import CRIU_OPTIONS, read_criu_options
 from pyruntime.verbs.delete import delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
-from pyruntime.verbs.launching import check_console
+from pyruntime.verbs.launching import BUNDLE, CONSOLE_SOCKET, PID_FILE, check_console
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
     *CRIU_OPTIONS,
-    Option(
-        names=("bundle", "b"), value=True, metavar="DIR", help="the bundle (default: the current directory)"
-    ),
+    BUNDLE,
     Option(names=("detach", "d"), help="return once the container runs"),
-    Option(
-        names=("console-socket",),
-        value=True,
-        metavar="PATH",
-        help="send the terminal's master over this socket",
-    ),
-    Option(
-        names=("pid-file",), value=True, metavar="FILE", help="write the pid of the container's process there"
-    ),
+    CONSOLE_SOCKET,
+    PID_FILE,
     Option(names=("no-subreaper",), help="do not become the parent of orphaned processes"),
     Option(names=("no-pivot",), help="accepted: CRIU changes the root"),
     Option(names=("no-new-keyring",), help="accepted: CRIU makes no keyring"),
