@@ -6,6 +6,7 @@ slice; it writes each call as a line of JSON to JOURNAL, and behaves as the name
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,7 @@ class Manager:
     slow-      have jobs that end after half a second
     old-       are of a systemd that does not know AllowedCPUs
     typed-     find the type of a property wrong
+    deadly-    end, with all their processes, by the first limit
     missing-   are not there when they are to be stopped
     """
 
@@ -102,6 +104,9 @@ class Manager:
             return self._job(body[0])
         if member == "SetUnitProperties":
             self._check_properties(body[0], [name for name, _ in body[2]])
+            if body[0].startswith("deadly-"):
+                self._end(body[0])
+                raise KeyError("NoSuchUnit", f"Unit {body[0]} not loaded.")
             return None, ""
         if member == "StopUnit":
             if body[0].startswith("missing-"):
@@ -143,6 +148,15 @@ class Manager:
                 for pid in properties["PIDs"][1]:
                     with suppress(ProcessLookupError):
                         Path(f"{directory}/cgroup.procs").write_text(str(pid))
+
+    def _end(self, unit: str) -> None:
+        """As with a memory limit that is too small: the kernel kills what is inside, and the unit is gone."""
+        listed = [Path(f"{directory}/cgroup.procs") for directory in self.units.get(unit, [])]
+        while pids := {pid for path in listed for pid in path.read_text().split()}:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        self._stop(unit)
 
     def _stop(self, unit: str) -> None:
         for directory in self.units.pop(unit, []):

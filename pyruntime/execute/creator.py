@@ -124,9 +124,18 @@ class _Follower:
         elif report.kind == CLONED:
             self.clones_left -= 1
             if self.clones_left == 0 and self.steps.started is not None:
-                self.steps.started(report.value)
+                self._start(self.steps.started, report.value)
         elif report.kind == REACHED:
             self._answer(report.value)
+
+    def _start(self, started: "Callable[[int], None]", pid: int) -> None:
+        try:
+            started(pid)
+        except ExpectedError:
+            # systemd removes the cgroup of what the first limit has killed, and no other can be set any more.
+            if self.session.has_ended():
+                raise self._died() from None
+            raise
 
     def _answer(self, rendezvous: int) -> None:
         pid = self.session.pid

@@ -146,6 +146,13 @@ class Session:
         self._unreaped = [pid for pid in self._unreaped if pid != self.pid]
         return _wait(self.pid)
 
+    def has_ended(self) -> bool:
+        """Whether the last process has ended already."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return False
+
     def close(self) -> None:
         """Close both pipes; an executor that still waits for an order then ends."""
         for descriptor in (self._orders, self._reports):

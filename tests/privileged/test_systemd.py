@@ -380,6 +380,22 @@ def test_what_systemd_refuses_leaves_nothing(runtime: Runtime, imitation: FakeSy
     assert not (stops and prefix == "exists"), "somebody else's unit is not stopped"
 
 
+def test_a_limit_that_ends_the_unit_is_said_to_have_killed_it(
+    runtime: Runtime, imitation: FakeSystemd
+) -> None:
+    name, _, _ = with_unit(runtime)
+
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["cgroupsPath"] = f"{slice_of(runtime)}:deadly:{name}"
+        config["linux"]["resources"]["pids"] = {"limit": 33}
+
+    done = runtime.call(DRIVER, "run", "--bundle", str(runtime.bundle("true", edit=edit)), name, check=False)
+    assert done.returncode == 1
+    assert "container init was OOM-killed (memory limit too low?)" in done.stderr
+    assert "SetUnitProperties" in [member for member, _ in imitation.calls()]
+    assert runtime.leftovers() == []
+
+
 def test_from_another_pid_namespace_no_process_is_named(runtime: Runtime, imitation: FakeSystemd) -> None:
     name, _, edit = with_unit(runtime)
     bundle = str(runtime.bundle("true", edit=edit))
