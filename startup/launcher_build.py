@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from build_steps import (
@@ -37,6 +38,10 @@ SOURCES = (
 REPLACED = ("fcntl", "select", "resource")
 # Modules of the standard library, with all that they import, that a command may need besides the program's own.
 STANDARD = ("encodings.ascii", "encodings.latin_1", "encodings.utf_8", "json", "traceback", "types", "re")
+# Packages that are frozen as well, if the building interpreter has them, so that systemd's driver needs no second
+# start; and the C modules that must be built in for that.
+LIBRARIES = ("jeepney",)
+LIBRARIES_NEED = frozenset({"_socket", "_struct", "array", "binascii", "math", "select"})
 # What is imported first, and therefore lies together: the way of a container's life.
 FIRST = (
     "pyruntime.cli.main",
@@ -100,17 +105,30 @@ def program_modules(packages: Path) -> dict[str, Path]:
 
 
 def standard_modules() -> dict[str, Path]:
-    """The modules of STANDARD and what they import, less what is frozen into every interpreter."""
-    question = f"import sys\nfor name in {STANDARD!r}: __import__(name)\nprint(*sys.modules)"
+    """The modules of STANDARD and LIBRARIES and what they import, less what is frozen into every interpreter."""
+    folders = library_folders()
+    question = "import sys\n"
+    question += f"sys.path += {[*folders.values()]!r}\n"
+    question += f"for name in {(*STANDARD, *folders)!r}: __import__(name)\nprint(*sys.modules)"
     names = run(sys.executable, "-ISc", question).split()
-    folder = Path(sysconfig.get_path("stdlib"))
     found = {}
     for name in sorted({*names, "encodings"}):
-        path = folder.joinpath(*name.split("."))
+        words = name.split(".")
+        path = Path(folders.get(words[0]) or sysconfig.get_path("stdlib"), *words)
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if source.is_file() and not _imp.is_frozen(name):
             found[name] = source
     return found
+
+
+def library_folders() -> dict[str, str]:
+    """The packages of LIBRARIES that can be frozen, and the folder that each is in."""
+    if not LIBRARIES_NEED.issubset(sys.builtin_module_names):
+        return {}
+    found = {name: find_spec(name) for name in LIBRARIES}
+    return {
+        name: str(Path(spec.origin).parent.parent) for name, spec in found.items() if spec and spec.origin
+    }
 
 
 def without_docstrings(path: Path) -> ast.Module:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jeepney
 import pytest
 
 TREE = Path(__file__).resolve().parents[2]
@@ -48,6 +49,8 @@ COMMANDS = (
     ["create", "--config", "{}/wrong.json", "--bundle", "{}", "c1"],
     ["create", "--config", "{}/unruly.json", "--bundle", "{}", "c1"],
 )  # fmt: skip
+# The C modules that jeepney imports.
+NEEDED = {"_socket", "_struct", "array", "binascii", "math", "select"}
 LINES = re.compile(r"^(python|start|libseccomp): .*\n|time=\"[^\"]*\" |\"time\":\"[^\"]*\"", re.MULTILINE)
 
 
@@ -73,7 +76,7 @@ def has_static_library(python: str) -> bool:
     return result.stdout == "True\n"
 
 
-def build(python: str, tier: int, prefix: Path) -> tuple[Path, str]:
+def build(python: str, tier: int, prefix: Path, **environment: str) -> tuple[Path, str]:
     """An installation below `prefix`, whose package is this tree; returns the program and what the build said."""
     version = subprocess.run(
         [python, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"],
@@ -86,7 +89,7 @@ def build(python: str, tier: int, prefix: Path) -> tuple[Path, str]:
     program = prefix / "bin" / "pyruntime"
     result = subprocess.run(
         [python, "-c", BUILD, str(program)], cwd=TREE, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYRUNTIME_START_TIER": str(tier)},
+        env={**os.environ, "PYRUNTIME_START_TIER": str(tier), **environment},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return program, result.stdout
@@ -188,3 +191,30 @@ def test_a_program_without_its_package_says_what_it_lacks(tmp_path: Path) -> Non
         [alone, "--root", tmp_path, "ps", "x"], capture_output=True, text=True, check=False
     )
     assert "does not exist" in result.stderr
+
+
+def test_systemds_driver_needs_no_second_start_where_its_library_is_frozen(tmp_path: Path) -> None:
+    question = f"import sys; print({NEEDED!r} <= set(sys.builtin_module_names))"
+    python = next(
+        (
+            path
+            for path in (sys.executable, "/usr/bin/python3")
+            if has_static_library(path)
+            and subprocess.check_output([path, "-c", question], text=True) == "True\n"
+        ),
+        None,
+    )
+    if python is None:
+        pytest.skip("no interpreter here has its C modules built in")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/jeepney").symlink_to(Path(jeepney.__file__).parent)
+    program, _ = build(python, 1, tmp_path / "prefix", PYTHONPATH=str(tmp_path / "library"))
+    # Without the package beside it the program cannot start again.
+    alone = program.rename(tmp_path / "pyruntime")
+    done = subprocess.run(
+        [alone, "--root", tmp_path / "root", "--systemd-cgroup", "run", "--bundle", tmp_path / "missing", "box"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "missing/config.json" in done.stderr
+    assert "is loaded from the installed package" not in done.stderr
