@@ -53,6 +53,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--runtime", action="append", default=[], metavar="[NAME=]PATH", help="a program; may be repeated")
     add("--only", action="append", metavar="PATTERN", help="requirements by shell pattern; may be repeated")
     add("--list", action="store_true", help="print the requirements that match, and judge nothing")
+    add(
+        "--systemd-cgroup",
+        action="store_true",
+        help="only the OCI runtime-tools, with this option before every verb",
+    )
     add("--no-runtime-tools", action="store_true", help="leave out the OCI runtime-tools (they need Go once)")
     add("--at-once", type=int, default=8, metavar="N", help="requirements tried at a time (8)")
     add(
@@ -132,7 +137,7 @@ def write(options: argparse.Namespace, report: Report, others: Sequence[Report])
     made: dict[str | None, Callable[[], str]] = {
         options.junit: lambda: junit(report),
         options.html: lambda: page(reports),
-        options.markdown: lambda: markdown(reports),
+        options.markdown: lambda: markdown(reports, driven_by_systemd=options.systemd_cgroup),
         options.json: lambda: record(report),
     }
     for path, make in made.items():
@@ -146,7 +151,7 @@ def write(options: argparse.Namespace, report: Report, others: Sequence[Report])
 def judged(
     options: argparse.Namespace, requirements: Sequence[Checked], programs: Sequence[Requirement]
 ) -> Report:
-    runtimes = find_runtimes(options.runtime)
+    runtimes = find_runtimes(options.runtime, ("--systemd-cgroup",) if options.systemd_cgroup else ())
     if os.geteuid() != 0:
         raise UnusableError("making containers needs root")
     judgements = judge_all(requirements, programs, runtimes, options.at_once)
@@ -154,7 +159,9 @@ def judged(
 
 
 def run(options: argparse.Namespace) -> int:
-    requirements = [one for one in REQUIREMENTS if chosen(one.identifier, options)]
+    requirements = [
+        one for one in REQUIREMENTS if chosen(one.identifier, options) and not options.systemd_cgroup
+    ]
     programs = [one for one in PROGRAMS if chosen(one.identifier, options) and not options.no_runtime_tools]
     if not requirements and not programs:
         raise UnusableError(f"no requirement matches {' '.join(options.only)}; --list prints all of them")

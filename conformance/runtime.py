@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class UnusableError(Exception):
@@ -13,15 +13,19 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """`kind` and `version` are what `--version` says; the known faults go by the kind."""
+    """`kind` and `version` are what `--version` says; the known faults go by the kind.
+
+    `options`: global ones that come before every verb, such as --systemd-cgroup.
+    """
 
     name: str
     path: str
     kind: str
     version: str
+    options: tuple[str, ...] = ()
 
 
-def find_runtimes(asked: Sequence[str]) -> list[Runtime]:
+def find_runtimes(asked: Sequence[str], options: tuple[str, ...] = ()) -> list[Runtime]:
     """The runtimes named on the command line, each as PATH or NAME=PATH, under names that differ.
 
     Raises:
@@ -45,7 +49,7 @@ def find_runtimes(asked: Sequence[str]) -> list[Runtime]:
         shown = wanted
         while shown in taken:
             shown, number = f"{wanted}-{number}", number + 1
-        found.append(described(shown, os.path.abspath(program)))
+        found.append(replace(described(shown, os.path.abspath(program)), options=options))
     return found
 
 

@@ -11,7 +11,7 @@ from conformance.known_faults import known_fault
 from conformance.requirement import Level, Requirement
 from conformance.runtime import Runtime
 from conformance.runtime_tools.programs import BROKEN, NAMES, REASONS, MissingError, install
-from conformance.runtime_tools.run import Outcome, run_program, usable
+from conformance.runtime_tools.run import Outcome, Program, run_program, usable
 
 PREFIX = "runtime-tools/"
 PROGRAMS = tuple(
@@ -45,7 +45,7 @@ def run_programs(
 ) -> dict[str, dict[str, Outcome]]:
     """Outcomes by name of the runtime and of the program, several at a time."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        paths = pool.map(lambda one: usable(Path(one.path), folder, wrappers / one.name), runtimes)
+        paths = pool.map(lambda one: usable(one, folder, wrappers), runtimes)
         chosen = dict(zip((one.name for one in runtimes), paths, strict=True))
         futures: dict[tuple[str, str], Future[Outcome]] = {
             (runtime, name): pool.submit(run_patiently, folder, name, path)
@@ -55,7 +55,7 @@ def run_programs(
         return {runtime: {name: futures[runtime, name].result() for name in names} for runtime in chosen}
 
 
-def run_patiently(folder: Path, name: str, runtime: Path) -> Outcome:
+def run_patiently(folder: Path, name: str, runtime: Program) -> Outcome:
     """Run a program that can be passed until it is, thrice at most: several of them watch the clock."""
     for _ in range(1 if name in REASONS else 3):
         outcome = run_program(folder, name, runtime)

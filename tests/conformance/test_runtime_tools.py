@@ -1,5 +1,7 @@
 """The programs of the OCI runtime-tools as requirements: what their output means."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from conformance.__main__ import CACHE
 from conformance.judge import Verdict
 from conformance.runtime import Runtime
 from conformance.runtime_tools.judgements import PROGRAMS, judgement
-from conformance.runtime_tools.programs import NAMES, install
+from conformance.runtime_tools.programs import NAMES, REASONS, install
 from conformance.runtime_tools.run import Outcome, read_outcome
+from tests.conftest import program
 
 CLEAN = Outcome(3, 0, 1, 0, "")
 FAILED = Outcome(2, 1, 0, 0, "because")
@@ -38,6 +41,20 @@ def test_what_nobody_can_pass_shows_nothing_unless_others_get_further() -> None:
     found["b"]["start"] = Outcome(6, 1, 0, 0, "")
     assert judgement(BY_NAME["start"], A, found).verdict is Verdict.FAILED
     assert judgement(BY_NAME["start"], B, found).verdict is Verdict.UNAVAILABLE
+
+
+@pytest.mark.privileged
+@pytest.mark.slow
+def test_every_program_that_can_be_passed_is_passed_with_the_systemd_driver() -> None:
+    if not Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd is not the init")
+    install(CACHE, download=True)
+    command = [sys.executable, "-m", "conformance", "--systemd-cgroup", "--runtime", program("pyruntime")[0]]
+    command += [f"--only={one.identifier}" for one in PROGRAMS if one.anchor not in REASONS]
+    result = subprocess.run(command, cwd=CACHE.parents[1], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-9000:] + result.stderr[-2000:]
+    passed = sum(name not in REASONS for name in NAMES)
+    assert f": {passed} passed, 0 failed" in result.stdout
 
 
 @pytest.mark.privileged

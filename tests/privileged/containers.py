@@ -16,6 +16,7 @@ from tests.conftest import program
 Edit = Callable[[dict[str, Any]], None]
 # For every command, such as --systemd-cgroup: the same tests with another driver.
 OPTIONS = os.environ.get("PYRUNTIME_TEST_OPTIONS", "").split()
+DRIVER = "systemd" if "--systemd-cgroup" in OPTIONS else "cgroupfs"
 APPLETS = (
     "sh ls cat true false sleep echo id env mount grep pwd stat touch mkdir tty test kill readlink hostname head"
     " stty mknod"
@@ -58,10 +59,16 @@ class Runtime:
         return f"{self.prefix}-{self._count}"
 
     def call(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a verb; its output goes through files, which containers may keep open."""
+        """Run a verb; its output goes through files, which containers may keep open.
+
+        A `--cgroup-manager` takes the place of the driver that is in force otherwise.
+        """
+        command = self.command
+        if "--cgroup-manager" in arguments:
+            command = [word for word in command if word != "--systemd-cgroup"]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(
-                [*self.command, *arguments],
+                [*command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -101,6 +108,17 @@ class Runtime:
             for name in os.listdir(self.root):
                 if name[0] != ".":
                     self.call("delete", "--force", name, check=False)
+
+
+def cgroup_name(container_id: str) -> str:
+    """The last part of the path of a container's cgroup, if the config names none."""
+    return f"pyruntime-{container_id}.scope" if DRIVER == "systemd" else container_id
+
+
+def require_cgroupfs() -> None:
+    """Leave out a test of what is asked of the cgroupfs driver only, such as a path."""
+    if DRIVER == "systemd":
+        pytest.skip("the systemd driver takes no paths")
 
 
 def find_cgroups(point: str, prefix: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.privileged.containers import Edit, Runtime, runtime
+from tests.privileged.containers import Edit, Runtime, require_cgroupfs, runtime
 
 __all__ = ["runtime"]
 
@@ -198,6 +198,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("place", ["absolute", "relative"])
 def test_the_cgroup_is_where_the_config_says_and_gone_afterwards(runtime: Runtime, place: str) -> None:
+    require_cgroupfs()
     path = f"{runtime.prefix}-parent/inner"
 
     def edit(config: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.privileged.containers import Edit, Runtime, runtime
+from tests.privileged.containers import DRIVER, Edit, Runtime, runtime
 
 __all__ = ["runtime"]
 
@@ -326,7 +326,7 @@ def test_a_console_socket_without_a_terminal_is_refused(runtime: Runtime) -> Non
 
 
 def test_a_cgroup_in_which_somebody_sits_is_refused(runtime: Runtime) -> None:
-    path = f"/{runtime.prefix}-shared"
+    path = f":{runtime.prefix}:shared" if DRIVER == "systemd" else f"/{runtime.prefix}-shared"
 
     def edit(config: dict[str, Any]) -> None:
         config["linux"]["cgroupsPath"] = path

@@ -1,4 +1,4 @@
-"""Who may use a cgroup of v2: owners, threads, and the options of the hierarchy, with the cgroupfs driver."""
+"""Who may use a cgroup of v2: owners, threads, and the options of the hierarchy."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyruntime.host.cgroups import read_cgroup_layout
-from tests.privileged.containers import Runtime, runtime
+from tests.privileged.containers import Runtime, require_cgroupfs, runtime
 
 __all__ = ["runtime"]
 
@@ -29,6 +29,7 @@ def hierarchy() -> Path:
 @pytest.fixture
 def threads(runtime: Runtime, hierarchy: Path) -> Iterator[Path]:
     """A cgroup with a threaded one in it: what else is made there cannot be a domain."""
+    require_cgroupfs()
     top = hierarchy / f"{runtime.prefix}-threads"
     (top / "threaded").mkdir(parents=True)
     (top / "threaded/cgroup.type").write_text("threaded")

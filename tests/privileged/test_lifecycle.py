@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.privileged.containers import Runtime, runtime
+from tests.privileged.containers import Runtime, cgroup_name, runtime
 
 __all__ = ["runtime"]
 
@@ -109,7 +109,7 @@ def test_exec(runtime: Runtime) -> None:
     )
     assert done.stdout.startswith("/tmp\nuid=5 gid=6")
     assert "\nb\n" in done.stdout
-    assert done.stdout.count(f"/{name}") >= 1
+    assert done.stdout.count(f"/{cgroup_name(name)}\n") >= 1
     assert runtime.call("exec", name, "sh", "-c", "exit 3", check=False).returncode == 3
     missing = runtime.call("exec", name, "nope", check=False)
     assert (missing.returncode, 'exec: "nope": executable file not found in $PATH' in missing.stderr) == (
