@@ -7,6 +7,8 @@ docs/library.md shows how the parts go together.
 
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
 from oci_image.build.mounts import read_secret
+from oci_image.build.outputs import BuildOutput, parse_output
+from oci_image.build.running import parse_host
 from oci_image.configure import CLEARABLE, ConfigChanges, configure_image, create_image, tag_of
 from oci_image.copying import CopyOptions, CopyResult, copy_image
 from oci_image.errors import ImageError, IntegrityError, RegistryError, SnapshotError
@@ -86,6 +88,7 @@ __all__ = [
     "POLICIES",
     "SOURCES",
     "BuildOptions",
+    "BuildOutput",
     "BuiltImage",
     "Changes",
     "ConfigChanges",
@@ -170,9 +173,11 @@ __all__ = [
     "open_destination",
     "open_source",
     "parse_digest",
+    "parse_host",
     "parse_id_range",
     "parse_image_name",
     "parse_limits",
+    "parse_output",
     "parse_platform",
     "parse_registry_reference",
     "pull",

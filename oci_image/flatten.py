@@ -56,7 +56,7 @@ def squash_image(
         manifest = store.resolve(reference, platform or host_platform())[-1]
         draft = load_draft(store, manifest)
         with LayerBlob(store, compression, level, docker=draft.is_docker) as blob:
-            _write_image(store, manifest, blob.archive)
+            write_image(store, manifest, blob.archive)
             blob.archive.finish()
             layer, diff_id = blob.finish()
         draft.clear_layers()
@@ -73,7 +73,7 @@ def export_image(
     with Store(layout) as store:
         manifest = store.resolve(reference, platform or host_platform())[-1]
         archive = TarWriter(target.write)
-        _write_image(store, manifest, archive)
+        write_image(store, manifest, archive)
         archive.finish()
 
 
@@ -95,7 +95,8 @@ def export_to_file(layout: str, reference: Reference, path: str, *, platform: Pl
             os.unlink(temporary)
 
 
-def _write_image(store: Store, descriptor: Descriptor, archive: TarWriter) -> None:
+def write_image(store: Store, descriptor: Descriptor, archive: TarWriter) -> None:
+    """The tree of an image of `store` as entries of a plain archive, which stays open; ImageError, IntegrityError."""
     where = str(descriptor.digest)
     manifest = decode_manifest(store.read_document(descriptor), where=where)
     image = decode_image_config(store.read_document(manifest.config), where=where)

@@ -13,6 +13,7 @@ from oci_image.build.cache import StepCache
 from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.build.copy_step import copy_step
 from oci_image.build.dockerfile import Dockerfile, Instruction, parse_dockerfile
+from oci_image.build.outputs import write_output
 from oci_image.build.patterns import IgnoreRules, parse_ignore
 from oci_image.build.run_step import run_step
 from oci_image.build.running import Runner, find_runtime
@@ -27,13 +28,16 @@ from oci_image.errors import ImageError
 from oci_image.model.platform import Platform, host_platform, parse_platform
 from oci_image.model.registry_reference import full_name
 from oci_image.pack.image import History, source_date_epoch, timestamp
+from oci_image.pack.squashing import squash_layers
 from oci_image.store.content import Store, default_store_path
 from pyruntime.base.errors import ExpectedError, HostError, UsageError, errno_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from oci_image.build.cache import Made
+    from oci_image.build.outputs import BuildOutput
     from oci_image.build.workspace import Area
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
@@ -48,8 +52,10 @@ _DEFAULT_FILES = ("Dockerfile", "Containerfile")
 class BuildOptions:
     """How to build.
 
-    `dockerfile` is a path, "" stands for Dockerfile or Containerfile in the context.  `output_fd` takes what
-    commands print, -1 keeps it for an error; `say` is told of every step.
+    `dockerfile` is a path, "" stands for Dockerfile or Containerfile in the context.  `squash` makes one layer of
+    those that the build adds ("new") or of all ("all").  With `outputs` an image without `tags` is not kept;
+    those without a place of their own go to `stream`.
+    `output_fd` takes what commands print, -1 keeps it for an error; `say` is told of every step.
     """
 
     dockerfile: str = ""
@@ -57,6 +63,11 @@ class BuildOptions:
     target: str = ""
     arguments: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    hosts: tuple[tuple[str, str], ...] = ()
+    squash: str = ""
+    outputs: tuple[BuildOutput, ...] = ()
+    stream: BinaryIO | None = None
     secrets: dict[str, bytes] = field(default_factory=dict)
     use_cache: bool = True
     pull: str = "missing"
@@ -93,16 +104,25 @@ def build_image(context: str, options: BuildOptions) -> BuiltImage:
     with Store.open(location, create=True) as store, store.adding():
         runtime = find_runtime(options.runtime)
         with Workspace(options.snapshots, runtime=runtime) as workspace, SourceTree(context, rules) as files:
-            build = Build(dockerfile, options, store, workspace, Runner(workspace, runtime, options.output_fd))
+            build = Build(dockerfile, options, store, workspace, Runner(workspace, runtime, options.output_fd, options.hosts))
             build.files = files
-            draft = build.target().draft
-            draft.settings.update(_labelled(draft, options.labels))
+            state = build.target()
+        draft = state.draft
+        draft.settings.update(_labelled(draft, options.labels))
+        if options.annotations:
+            draft.manifest["annotations"] = {**draft.manifest.get("annotations", {}), **options.annotations}
+        if options.squash:
+            keep = state.kept if options.squash == "new" else 0
+            history = History(created_by="squash", comment="merged the layers of the steps before")
+            squash_layers(store, draft, keep, history, options.compression, options.level)
         draft.config["created"] = timestamp()
         manifest = draft.store(store)
         names = tuple(tag if options.store else full_name(tag) for tag in options.tags)
+        for output in options.outputs:
+            write_output(store, manifest, output, options)
         for name in names:
             store.tag(manifest, name)
-        if not names:
+        if not names and not options.outputs:
             store.add_nameless(manifest)
     from oci_image.model.descriptor import decode_descriptor
 
@@ -268,10 +288,10 @@ class Build:
         base = self._stages.find(stage.base, stage.number)
         if base is not None and base.name == stage.base.lower():
             below = self._stage(base)
-            state = StageState(below.draft.copied(), self.escape, below.lowers)
-            return state
+            return StageState(below.draft.copied(), self.escape, below.lowers, kept=below.kept)
         platform = parse_platform(stage.platform).normal() if stage.platform else self.platform
-        return StageState(self._bases.draft(stage.base, platform), self.escape)
+        draft = self._bases.draft(stage.base, platform)
+        return StageState(draft, self.escape, kept=len(draft.diff_ids()))
 
     def _step(self, state: StageState, stage: Stage, instruction: Instruction) -> None:
         self._say_step(instruction)

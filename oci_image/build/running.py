@@ -6,6 +6,7 @@ layer has what the command did and nothing that the container needed.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import posixpath
@@ -23,7 +24,7 @@ from oci_image.layers.rootdir import RootDirectory
 from oci_image.runtime_config import DEFAULT_PATH, default_runtime_config
 from oci_image.snapshots.mounting import in_initial_user_namespace
 from oci_image.snapshots.overlay import copy_attributes
-from pyruntime.base.errors import HostError, errno_text
+from pyruntime.base.errors import HostError, UsageError, errno_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,13 +73,34 @@ def find_runtime(named: str = "") -> list[str]:
     return [sys.executable, "-m", "pyruntime"]
 
 
+def parse_host(text: str) -> tuple[str, str]:
+    """Name and address of NAME:ADDRESS, or NAME=ADDRESS; UsageError."""
+    name, mark, address = text.partition("=") if "=" in text else text.partition(":")
+    address = address.strip("[]")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        mark = ""
+    if not name or not mark:
+        raise UsageError(f"invalid host {text!r}", hint="write NAME:ADDRESS")
+    return name, address
+
+
 class Runner:
     """Runs commands in a workspace; their output goes to the descriptor `output_fd`, -1 keeps it to itself."""
 
-    def __init__(self, workspace: Workspace, runtime: Sequence[str], output_fd: int = -1) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        runtime: Sequence[str],
+        output_fd: int = -1,
+        hosts: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`hosts` are names with addresses that commands find in /etc/hosts."""
         self._workspace = workspace
         self._runtime = list(runtime)
         self._output_fd = output_fd
+        self._hosts = "".join(f"{address} {name}\n" for name, address in hosts).encode()
 
     def run(self, area: Area, command: Command) -> None:
         """Run a command, whose changes then are in the area; ImageError with its exit code if it fails."""
@@ -87,7 +109,7 @@ class Runner:
             self._add_stubs(area, below, config)
             bundle = os.path.join(area.path, "bundle")
             os.mkdir(bundle, 0o700)
-            _write_host_files(bundle, command, config)
+            _write_host_files(bundle, command, config, self._hosts)
             with self._workspace.mounted(area) as root:
                 config["root"] = {"path": root}
                 with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
@@ -211,7 +233,7 @@ def _config_here() -> dict[str, Any]:
     return config
 
 
-def _write_host_files(bundle: str, command: Command, config: dict[str, Any]) -> None:
+def _write_host_files(bundle: str, command: Command, config: dict[str, Any], hosts: bytes) -> None:
     """Copies of the host's resolv.conf and hosts; without a network hosts has this container only."""
     for mount in config["mounts"]:
         if mount["source"] not in _HOST_FILES or mount["type"] != "bind":
@@ -225,7 +247,7 @@ def _write_host_files(bundle: str, command: Command, config: dict[str, Any]) -> 
                 content = b""
         if mount["source"] == "/etc/hosts":
             content = content or b"127.0.0.1 localhost\n::1 localhost\n"
-            content = content.rstrip(b"\n") + b"\n127.0.0.1 build\n"
+            content = content.rstrip(b"\n") + b"\n127.0.0.1 build\n" + hosts
         copy = os.path.join(bundle, os.path.basename(mount["source"]))
         with open(copy, "wb") as file:
             file.write(content)

@@ -31,6 +31,7 @@ class StageState:
     lowers: list[str] | None = None
     arguments: dict[str, str | None] = field(default_factory=dict)
     command_is_set: bool = False
+    kept: int = 0  # the layers of the image that the stage goes back to
 
     @property
     def settings(self) -> dict[str, Any]:

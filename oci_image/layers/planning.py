@@ -52,12 +52,19 @@ def plan_tree(
 
     All layers are read, verified and indexed at the same time.  Errors name the layer and the entry.
     """
+    indexes = index_layers(images, manifest, image, spool_fds, limits)
+    return merge_layers(manifest, indexes, limits, keep_links=keep_links)
+
+
+def index_layers(
+    images: Layout, manifest: Manifest, image: ImageConfig, spool_fds: Sequence[int], limits: Limits
+) -> list[bytes]:
+    """What is in each layer, for `merge_layers`; the plain layers are then in `spool_fds`."""
     jobs = [
         functools.partial(_index, images, layer, image, position, spool_fds[position], limits)
         for position, layer in enumerate(manifest.layers)
     ]
-    indexes = run_balanced(jobs, [layer.size for layer in manifest.layers], processors())
-    return merge_layers(manifest, indexes, limits, keep_links=keep_links)
+    return run_balanced(jobs, [layer.size for layer in manifest.layers], processors())
 
 
 def merge_layers(

@@ -106,6 +106,19 @@ class ImageDraft:
         self.config["rootfs"] = {"type": "layers", "diff_ids": []}
         self.config.pop("history", None)
 
+    def drop_layers(self, keep: int) -> None:
+        """Take the layers above the lowest `keep` away; their entries of the history stay, without a layer."""
+        self.manifest["layers"] = list_of(self.manifest, "layers", where="manifest")[:keep]
+        rootfs = object_of(self.config, "rootfs", where="config")
+        self.config["rootfs"] = {**rootfs, "diff_ids": rootfs["diff_ids"][:keep]}
+        entries, left = [], keep
+        for entry in list_of(self.config, "history", where="config"):
+            has_layer = not entry.get("empty_layer")
+            entries.append({**entry, "empty_layer": True} if has_layer and left <= 0 else entry)
+            left -= has_layer
+        if entries:
+            self.config["history"] = entries
+
     def add_history(self, history: History, *, empty_layer: bool) -> None:
         """Note a change; `empty_layer` if it made no layer."""
         entries = list_of(self.config, "history", where="config")

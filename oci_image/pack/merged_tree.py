@@ -9,7 +9,7 @@ from oci_image.layers import tar_reader
 from oci_image.layers.tar_header import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from oci_image.layers.merged import Node
     from oci_image.pack.tar_writer import TarWriter
@@ -17,14 +17,31 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
-def write_tree(archive: TarWriter, root: Node, spool_fds: Sequence[int]) -> None:
-    """Everything below `root`, parents first, names by their bytes; data are in the plain layers."""
+def write_tree(
+    archive: TarWriter,
+    root: Node,
+    spool_fds: Sequence[int],
+    *,
+    written: Collection[bytes] | None = None,
+    removed: Collection[bytes] = (),
+) -> None:
+    """What is below `root`, parents first, names by their bytes; data are in the plain layers.
+
+    Of the paths only those in `written`, if it is given; the paths in `removed` get whiteouts, which come before
+    the other names of their directory.
+    """
+    hidden: dict[bytes, list[bytes]] = {}
+    for path in sorted(removed):
+        parent, _, name = path.rpartition(b"/")
+        hidden.setdefault(parent, []).append(name)
     first_names: dict[int, bytes] = {}
     todo: list[tuple[bytes, Node]] = [(b"", root)]
     while todo:
         path, node = todo.pop()
-        if path or node.layer >= 0:
+        if (path or node.layer >= 0) and (written is None or path in written):
             _write(archive, path or b"./", node, spool_fds, first_names)
+        for name in hidden.get(path, ()):
+            archive.add_whiteout(path, name)
         for name in sorted(node.children or {}, reverse=True):
             assert node.children is not None
             todo.append((path + b"/" + name if path else name, node.children[name]))
