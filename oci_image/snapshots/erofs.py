@@ -8,6 +8,7 @@ Source: the kernel's fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ _DEVICE = struct.Struct("<64sII")
 _INODE = struct.Struct("<HHHHQIIIIQII16x")  # the extended form
 _DIRENT = struct.Struct("<QHBB")
 _CHUNK = struct.Struct("<HHI")
+_FILE = struct.Struct(
+    "<HHHHQIIIIQII16xHHI24x"
+)  # an inode and its chunk index, up to the place of the next one
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_SIZE_AT = 8  # in an inode
+_DATA_AT = 16
+_LINKS_AT = 44
 _CHUNKED_FILES = 0x4
 _DEVICE_TABLE = 0x8
 _EXTENDED = 1
@@ -37,6 +46,7 @@ _INLINE = 2 << 1
 _CHUNKED = 4 << 1
 _CHUNK_INDEXES = 0x20
 _MAX_CHUNK_BITS = 31
+_MAX_PLAIN_SIZE = 1 << (BLOCK_BITS + _MAX_CHUNK_BITS)
 _MAX_INLINE_LINK = 256
 _MAX_XATTR_BYTES = 4 * 0xFFFE  # of one inode, which counts them in words of 4 bytes
 _MAX_BLOCKS = 0xFFFFFFFF  # of one device
@@ -69,19 +79,18 @@ def write_image(root: Node, layer_sizes: Sequence[int]) -> tuple[bytes, list[str
     return _Writer(root, layer_sizes).write()
 
 
-class _Placed:
-    """A node with its place in the image."""
+class _Directory:
+    """A directory with its place in the image, and what is known of its content."""
 
-    __slots__ = ("body", "links", "node", "number", "parent", "place", "xattrs")
+    __slots__ = ("entries", "links", "node", "number", "parent", "place")
 
-    def __init__(self, node: Node, parent: _Placed | None, xattrs: bytes) -> None:
+    def __init__(self, node: Node, parent: _Directory | None, place: int) -> None:
         self.node = node
         self.parent = parent
-        self.xattrs = xattrs
-        self.links = 1
-        self.place = 0
-        self.number = 0  # what the kernel calls nid: the place in units of 32 bytes
-        self.body = b""  # of a directory: its blocks
+        self.place = place
+        self.number = place >> 5  # what the kernel calls nid: the place in units of 32 bytes
+        self.links = 2
+        self.entries: list[tuple[bytes, int, int]] = []  # name, number, type
 
 
 class _Writer:
@@ -90,43 +99,115 @@ class _Writer:
         if max(self._blocks, default=0) > _MAX_BLOCKS:
             raise UnsuitableError("a layer of more than two terabytes")
         self._dropped: set[str] = set()
-        self._root = root
-        self._placed: list[_Placed] = []
-        self._of_node: dict[int, _Placed] = {}
+        self._image = bytearray(_aligned(_SUPERBLOCK_OFFSET + _SLOT * (1 + len(self._blocks)), _BLOCK))
+        self._count = 0  # of inodes
+        self._directories: list[_Directory] = []
+        # Directories, and places and targets of links too long for an inode: content in blocks of its own.
+        self._outside: list[_Directory | tuple[int, bytes]] = []
+        self._linked: dict[int, int] = {}  # the places of nodes that may have several names, by id()
+        self._add_directory(root, None)
 
     def write(self) -> tuple[bytes, list[str]]:
-        self._collect()
-        data_start = self._place()
-        tail, end = self._write_blocks(data_start)
-        image = bytearray(data_start)
-        for count, placed in enumerate(self._placed, 1):
-            self._write_inode(image, placed, count)
-        self._write_superblock(image, end)
-        return bytes(image) + tail, sorted(self._dropped)
+        # Directories come before what is in them, and the list grows meanwhile.
+        for directory in self._directories:
+            self._add_content(directory)
+        image = self._image
+        image += bytes(-len(image) % _BLOCK)
+        for item in self._outside:
+            if isinstance(item, tuple):
+                place, content = item
+            else:
+                place, content = item.place, _directory_content(item)
+                _U32.pack_into(image, place + _LINKS_AT, item.links)
+            _U64.pack_into(image, place + _SIZE_AT, len(content))
+            _U32.pack_into(image, place + _DATA_AT, len(image) >> BLOCK_BITS)
+            image += content
+            image += bytes(-len(content) % _BLOCK)
+        self._write_superblock()
+        return bytes(image), sorted(self._dropped)
 
-    def _collect(self) -> None:
-        """Every inode once, directories before what is in them."""
-        todo = [self._add(self._root, None)]
-        for placed in todo:
-            assert placed.node.children is not None
-            for child in placed.node.children.values():
-                if child.children is not None:
-                    todo.append(self._add(child, placed))
-                    placed.links += 1
-                elif child.linked and id(child) in self._of_node:
-                    self._of_node[id(child)].links += 1
+    def _add_content(self, directory: _Directory) -> None:
+        """Write the inodes of what is in a directory, each node once."""
+        image, entries, pack = self._image, directory.entries, _FILE.pack
+        assert directory.node.children is not None
+        for name, node in directory.node.children.items():
+            size = node.size
+            # The usual case, in which the inode and its chunk index are one record.
+            if (
+                node.kind == tar_reader.REGULAR
+                and 0 < size <= _MAX_PLAIN_SIZE
+                and not (node.linked or node.xattrs)
+                and node.segments is None
+            ):
+                self._count = count = self._count + 1
+                entries.append((name, len(image) >> 5, 1))
+                seconds, nanoseconds = divmod(node.modification_time, _NANOSECONDS)
+                image += pack(
+                    _EXTENDED | _CHUNKED, 0, 0o100000 | node.mode, 0, size,
+                    (size - 1).bit_length() - BLOCK_BITS | _CHUNK_INDEXES if size > _BLOCK else _CHUNK_INDEXES,
+                    count, node.uid, node.gid, seconds & 0xFFFFFFFFFFFFFFFF, nanoseconds, 1,
+                    0, node.layer + 1, node.offset >> BLOCK_BITS,
+                )  # fmt: skip
+            elif node.children is not None:
+                directory.links += 1
+                entries.append((name, self._add_directory(node, directory), 2))
+            elif not node.linked:
+                entries.append((name, self._add(node) >> 5, _TYPES[node.kind][1]))
+            else:
+                place = self._linked.get(id(node))
+                if place is None:
+                    place = self._linked[id(node)] = self._add(node)
                 else:
-                    self._add(child, placed)
-        for placed in todo:
-            placed.links += 1
+                    (links,) = _U32.unpack_from(image, place + _LINKS_AT)
+                    _U32.pack_into(image, place + _LINKS_AT, links + 1)
+                entries.append((name, place >> 5, _TYPES[node.kind][1]))
 
-    def _add(self, node: Node, parent: _Placed | None) -> _Placed:
+    def _add_directory(self, node: Node, parent: _Directory | None) -> int:
+        """Write the inode of a directory, whose content is not placed yet; its number."""
+        directory = _Directory(node, parent, self._add(node))
+        self._directories.append(directory)
+        self._outside.append(directory)
+        return directory.number
+
+    def _add(self, node: Node) -> int:
+        """Write an inode; its place."""
         if node.segments is not None:
             raise UnsuitableError("sparse files")
-        placed = _Placed(node, parent, self._xattrs(node) if node.xattrs else b"")
-        self._placed.append(placed)
-        self._of_node[id(node)] = placed
-        return placed
+        xattrs = self._xattrs(node) if node.xattrs else b""
+        self._count += 1
+        image, kind, mode = self._image, node.kind, node.mode
+        layout, size, extra, behind = _PLAIN, 0, 0, b""
+        if kind == tar_reader.SYMBOLIC_LINK:
+            # Links have no mode of their own, whatever their entries say: lstat shows 0777 for all.
+            mode, target = 0o777, node.link_name
+            if len(target) <= _MAX_INLINE_LINK:
+                layout, size, behind = _INLINE, len(target), target
+                # Inline data must not cross the end of a block.
+                while (len(image) + _INODE.size + len(xattrs)) % _BLOCK + size > _BLOCK:
+                    image += bytes(32)
+            else:
+                self._outside.append((len(image), target))
+        elif kind == tar_reader.REGULAR and node.size:
+            layout, size = _CHUNKED, node.size
+            bits = max(0, (size - 1).bit_length() - BLOCK_BITS)
+            if bits > _MAX_CHUNK_BITS:
+                raise UnsuitableError("a file of more than a terabyte")
+            extra = bits | _CHUNK_INDEXES
+            gap = bytes(-(_INODE.size + len(xattrs)) % 8)
+            behind = gap + _CHUNK.pack(0, node.layer + 1, node.offset >> BLOCK_BITS)
+        elif kind in (tar_reader.CHARACTER_DEVICE, tar_reader.BLOCK_DEVICE):
+            major, minor = node.device_major, node.device_minor
+            extra = (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12
+        icount = (len(xattrs) - 12) // 4 + 1 if xattrs else 0
+        seconds, nanoseconds = divmod(node.modification_time, _NANOSECONDS)
+        place = len(image)
+        image += _INODE.pack(
+            _EXTENDED | layout, icount, _TYPES[kind][0] | mode, 0, size, extra & 0xFFFFFFFF, self._count,
+            node.uid, node.gid, seconds & 0xFFFFFFFFFFFFFFFF, nanoseconds, 1,
+        )  # fmt: skip
+        image += xattrs + behind
+        image += bytes(-len(image) % 32)
+        return place
 
     def _xattrs(self, node: Node) -> bytes:
         """The attributes behind an inode: a header without shared ones, then entry by entry."""
@@ -148,99 +229,12 @@ class _Writer:
             raise UnsuitableError("256 KiB of extended attributes on one file")
         return bytes(12) + entries if entries else b""
 
-    def _place(self) -> int:
-        """Give every inode its place; where the blocks of directories begin."""
-        position = _aligned(_SUPERBLOCK_OFFSET + _SLOT * (1 + len(self._blocks)), _BLOCK)
-        for placed in self._placed:
-            node = placed.node
-            size = _INODE.size + len(placed.xattrs)
-            if node.kind == tar_reader.SYMBOLIC_LINK and len(node.link_name) <= _MAX_INLINE_LINK:
-                # Inline data must not cross the end of a block.
-                while (position + size) % _BLOCK + len(node.link_name) > _BLOCK:
-                    position += 32
-                size += len(node.link_name)
-            elif node.kind == tar_reader.REGULAR and node.size:
-                size = _aligned(size, 8) + _CHUNK.size
-            placed.place = position
-            placed.number = position >> 5
-            position = _aligned(position + size, 32)
-        return _aligned(position, _BLOCK)
-
-    def _write_blocks(self, data_start: int) -> tuple[bytes, int]:
-        """Blocks of directories and of long links; each one's first block goes into its `body`."""
-        pieces: list[bytes] = []
-        block = data_start >> BLOCK_BITS
-        for placed in self._placed:
-            node = placed.node
-            if node.children is not None:
-                content = self._directory(placed)
-            elif node.kind == tar_reader.SYMBOLIC_LINK and len(node.link_name) > _MAX_INLINE_LINK:
-                content = node.link_name
-            else:
-                continue
-            placed.body = struct.pack("<IQ", block, len(content))
-            padded = content + bytes(-len(content) % _BLOCK)
-            pieces.append(padded)
-            block += len(padded) >> BLOCK_BITS
-        return b"".join(pieces), block
-
-    def _directory(self, placed: _Placed) -> bytes:
-        above = placed.parent or placed
-        assert placed.node.children is not None
-        entries = [(b".", placed.number, 2), (b"..", above.number, 2)]
-        for name, child in placed.node.children.items():
-            entries.append((name, self._of_node[id(child)].number, _TYPES[child.kind][1]))
-        entries.sort()
-        blocks: list[bytes] = []
-        current: list[tuple[bytes, int, int]] = []
-        used = 0
-        for entry in entries:
-            need = _DIRENT.size + len(entry[0])
-            if used + need > _BLOCK:
-                blocks.append(_directory_block(current).ljust(_BLOCK, b"\0"))
-                current, used = [], 0
-            current.append(entry)
-            used += need
-        blocks.append(_directory_block(current))
-        return b"".join(blocks)
-
-    def _write_inode(self, image: bytearray, placed: _Placed, count: int) -> None:
-        node = placed.node
-        # Links have no mode of their own, whatever their entries say: lstat shows 0777 for all.
-        mode = 0o777 if node.kind == tar_reader.SYMBOLIC_LINK else node.mode
-        layout, size, extra = _PLAIN, 0, 0
-        behind = _INODE.size + len(placed.xattrs)
-        if placed.body:
-            extra, size = struct.unpack("<IQ", placed.body)
-        elif node.kind == tar_reader.SYMBOLIC_LINK:
-            layout, size = _INLINE, len(node.link_name)
-            start = placed.place + behind
-            image[start : start + size] = node.link_name
-        elif node.kind == tar_reader.REGULAR and node.size:
-            layout, size = _CHUNKED, node.size
-            bits = max(0, (size - 1).bit_length() - BLOCK_BITS)
-            if bits > _MAX_CHUNK_BITS:
-                raise UnsuitableError("a file of more than a terabyte")
-            extra = bits | _CHUNK_INDEXES
-            start = _aligned(placed.place + behind, 8)
-            _CHUNK.pack_into(image, start, 0, node.layer + 1, node.offset >> BLOCK_BITS)
-        elif node.kind in (tar_reader.CHARACTER_DEVICE, tar_reader.BLOCK_DEVICE):
-            major, minor = node.device_major, node.device_minor
-            extra = (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12
-        icount = (len(placed.xattrs) - 12) // 4 + 1 if placed.xattrs else 0
-        seconds, nanoseconds = divmod(node.modification_time, _NANOSECONDS)
-        _INODE.pack_into(
-            image, placed.place, _EXTENDED | layout, icount, _TYPES[node.kind][0] | mode, 0, size,
-            extra & 0xFFFFFFFF, count, node.uid, node.gid, seconds & 0xFFFFFFFFFFFFFFFF, nanoseconds,
-            placed.links,
-        )  # fmt: skip
-        image[placed.place + _INODE.size : placed.place + behind] = placed.xattrs
-
-    def _write_superblock(self, image: bytearray, blocks: int) -> None:
+    def _write_superblock(self) -> None:
+        image = self._image
         features = _CHUNKED_FILES | (_DEVICE_TABLE if self._blocks else 0)
         _SUPERBLOCK.pack_into(
-            image, _SUPERBLOCK_OFFSET, _MAGIC, 0, 0, BLOCK_BITS, 0, self._placed[0].number,
-            len(self._placed), 0, 0, blocks, 0, 0, bytes(16), bytes(16), features, 0, len(self._blocks),
+            image, _SUPERBLOCK_OFFSET, _MAGIC, 0, 0, BLOCK_BITS, 0, self._directories[0].number,
+            self._count, 0, 0, len(image) >> BLOCK_BITS, 0, 0, bytes(16), bytes(16), features, 0, len(self._blocks),
             (_SUPERBLOCK_OFFSET + _SLOT) // _SLOT, 0, 0, 0, 0,
         )  # fmt: skip
         for number, size in enumerate(self._blocks):
@@ -255,13 +249,28 @@ def _xattr_index(name: bytes) -> tuple[int, bytes]:
     return 0, b""
 
 
+def _directory_content(directory: _Directory) -> bytes:
+    """The blocks of a directory, all but the last one full: names in order, behind the heads that point at them."""
+    above = directory.parent or directory
+    entries = [(b".", directory.number, 2), (b"..", above.number, 2), *directory.entries]
+    entries.sort()
+    blocks: list[bytes] = []
+    begin = used = 0
+    for position, entry in enumerate(entries):
+        used += _DIRENT.size + len(entry[0])
+        if used > _BLOCK:
+            blocks.append(_directory_block(entries[begin:position]).ljust(_BLOCK, b"\0"))
+            begin, used = position, _DIRENT.size + len(entry[0])
+    blocks.append(_directory_block(entries[begin:]))
+    return b"".join(blocks)
+
+
 def _directory_block(entries: list[tuple[bytes, int, int]]) -> bytes:
-    offset = _DIRENT.size * len(entries)
-    heads = []
-    for name, number, kind in entries:
-        heads.append(_DIRENT.pack(number, offset, kind, 0))
-        offset += len(name)
-    return b"".join(heads) + b"".join(name for name, _, _ in entries)
+    names, numbers, kinds = zip(*entries, strict=True)
+    offsets = itertools.accumulate(map(len, names), initial=_DIRENT.size * len(names))
+    # The last offset is the end, which no name begins at.
+    heads = map(_DIRENT.pack, numbers, offsets, kinds, itertools.repeat(0))
+    return b"".join((*heads, *names))
 
 
 def _aligned(value: int, unit: int) -> int:
