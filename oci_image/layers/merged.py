@@ -37,13 +37,21 @@ class Node(Entry):
     offset: int  # of the data in the layer's plain tar
 
 
+_new = Node.__new__
+
+
 def make_node(item: Item, layer: int) -> Node:
     """The node that an item asks for."""
-    node = Node.__new__(Node)
+    node = _new(Node)
     fill_node(node, item, layer)
     node.children = {} if item[2] == tar_reader.DIRECTORY else None
     node.linked = False
     return node
+
+
+def _path(item: Item) -> bytes:
+    """What an entry is called in messages."""
+    return item[0] + b"/" + item[1] if item[0] else item[1]
 
 
 def fill_node(node: Node, item: Item, layer: int) -> None:
@@ -64,6 +72,11 @@ def fill_node(node: Node, item: Item, layer: int) -> None:
          node.xattrs, node.segments) = more  # fmt: skip
 
 
+_WHITEOUTS = frozenset((HIDE, HIDE_ALL))
+_INODES = frozenset(
+    (tar_reader.REGULAR, tar_reader.SYMBOLIC_LINK, tar_reader.DIRECTORY, tar_reader.FIFO,
+     tar_reader.CHARACTER_DEVICE, tar_reader.BLOCK_DEVICE)
+)  # fmt: skip
 # What a directory gets that no layer lists: 0755 root, and a time that does not vary.
 _IMPLIED: Item = (b"", b"", tar_reader.DIRECTORY, 0o755, 0, 0, 0, 0, 0, None)
 
@@ -73,7 +86,7 @@ class MergedTree:
 
     def __init__(self, limits: Limits, *, keep_links: bool = False) -> None:
         self.root = make_node(_IMPLIED, -1)
-        self.current = b""  # the item being merged, for messages
+        self._item = _IMPLIED  # the one being merged, for messages
         self._limits = limits
         self._keep_links = keep_links  # a directory entry over a link to a directory leaves the link
         self._layer = -1
@@ -90,19 +103,31 @@ class MergedTree:
         self._parents.clear()
         try:
             for item in items:
-                if item[2] in (HIDE, HIDE_ALL):
+                if item[2] in _WHITEOUTS:
                     self._hide(item, items)
             self._listed = None
             self._parents.clear()
-            late = [item for item in items if item[2] not in (HIDE, HIDE_ALL) and not self._add(item)]
-            for item in late:
+            for item in self._add_all(items):
                 if not self._add(item):
                     raise ImageError(f"target of hard link {show(item[9][2])} is not in the image")
         except ImageError as error:
-            raise ImageError(error.what, where=f"entry {show(self.current)}", hint=error.hint) from error
+            raise ImageError(error.what, where=f"entry {show(_path(self._item))}", hint=error.hint) from error
+
+    def _add_all(self, items: list[Item]) -> list[Item]:
+        """Add what is not a whiteout; the hard links whose targets are not there yet."""
+        late = []
+        parents = self._parents
+        for item in items:
+            inside = parents.get(item[0])
+            # The usual case: a new name in a directory that has occurred before.
+            if inside is not None and item[2] in _INODES and item[1] and item[1] not in inside:
+                inside[item[1]] = make_node(item, self._layer)
+            elif item[2] not in _WHITEOUTS and not self._add(item):
+                late.append(item)
+        return late
 
     def _hide(self, item: Item, items: list[Item]) -> None:
-        self.current = item[0] + b"/" + item[1]
+        self._item = item
         parent = self._resolve(item[0])
         if parent is None or self._replaces_link(item[0], items):
             return
@@ -124,11 +149,7 @@ class MergedTree:
             child = inside.get(prefix.rpartition(b"/")[2])
             if child is not None and child.kind == tar_reader.SYMBOLIC_LINK:
                 if self._listed is None:
-                    self._listed = {
-                        (item[0] + b"/" + item[1] if item[0] else item[1]): item[2]
-                        for item in items
-                        if item[2] not in (HIDE, HIDE_ALL)
-                    }
+                    self._listed = {_path(item): item[2] for item in items if item[2] not in _WHITEOUTS}
                 kind = self._listed.get(prefix)
                 if kind is not None and not (self._keep_links and kind == tar_reader.DIRECTORY):
                     return True
@@ -139,8 +160,8 @@ class MergedTree:
 
     def _add(self, item: Item) -> bool:
         """False if the target of a hard link is not there yet."""
+        self._item = item
         path, name, kind = item[:3]
-        self.current = path + b"/" + name if path else name
         if not name:
             fill_node(self.root, item, self._layer)
             return True
@@ -158,7 +179,7 @@ class MergedTree:
                 fill_node(there, item, self._layer)
                 return True
             is_link = there.kind == tar_reader.SYMBOLIC_LINK
-            if self._keep_links and is_link and self._resolve(self.current) is not None:
+            if self._keep_links and is_link and self._resolve(_path(item)) is not None:
                 return True
         self._replace(parent, name, there, make_node(item, self._layer))
         return True
