@@ -5,6 +5,7 @@ docstring what it raises, and all of that is an `ExpectedError` with `what`, `wh
 docs/library.md shows how the parts go together.
 """
 
+from oci_image.build.agent import read_agent
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
 from oci_image.build.mounts import read_secret
 from oci_image.build.outputs import BuildOutput, parse_output
@@ -184,6 +185,7 @@ __all__ = [
     "pull_every_tag",
     "push",
     "push_every_tag",
+    "read_agent",
     "read_history",
     "read_image",
     "read_index",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from oci_image.build.bases import Bases
 from oci_image.build.cache import StepCache
+from oci_image.build.contexts import NamedContexts, bring, ignore_rules, inside, is_remote
 from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.build.copy_step import copy_step
 from oci_image.build.dockerfile import Dockerfile, Instruction, parse_dockerfile
 from oci_image.build.outputs import write_output
-from oci_image.build.patterns import IgnoreRules, parse_ignore
 from oci_image.build.run_step import run_step
 from oci_image.build.running import Runner, find_runtime
 from oci_image.build.settings import SETTINGS, absolute, apply_setting
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from oci_image.build.cache import Made
     from oci_image.build.outputs import BuildOutput
+    from oci_image.build.patterns import IgnoreRules
     from oci_image.build.workspace import Area
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
@@ -52,6 +54,7 @@ _DEFAULT_FILES = ("Dockerfile", "Containerfile")
 class BuildOptions:
     """How to build.
 
+    `agents` are sockets of SSH agents by name, `contexts` further contexts by name, `stdin` is read for the context -.
     `dockerfile` is a path, "" stands for Dockerfile or Containerfile in the context.  `squash` makes one layer of
     those that the build adds ("new") or of all ("all").  With `outputs` an image without `tags` is not kept;
     those without a place of their own go to `stream`.
@@ -69,6 +72,9 @@ class BuildOptions:
     outputs: tuple[BuildOutput, ...] = ()
     stream: BinaryIO | None = None
     secrets: dict[str, bytes] = field(default_factory=dict)
+    agents: dict[str, str] = field(default_factory=dict)
+    contexts: dict[str, str] = field(default_factory=dict)
+    stdin: BinaryIO | None = None
     use_cache: bool = True
     pull: str = "missing"
     platform: Platform | None = None  # None: this machine's
@@ -93,19 +99,27 @@ class BuiltImage:
 
 
 def build_image(context: str, options: BuildOptions) -> BuiltImage:
-    """Build the image of a Dockerfile over the directory `context`, into the store.
+    """Build the image of a Dockerfile over `context`, a directory, URL, repository or -, into the store.
 
     Raises: ImageError with file and line, HostError, RegistryError, UsageError.  Nothing is left then but
     layers of steps that had succeeded, which the next build finds in its cache.
     """
-    path, rules = _find_files(context, options.dockerfile)
-    dockerfile = _read_dockerfile(path)
+    remote = is_remote(context) and not os.path.isdir(context)
+    path, rules = ("", None) if remote else _find_files(context, options.dockerfile)
+    dockerfile = None if remote else _read_dockerfile(path)
     location = options.store or default_store_path()
     with Store.open(location, create=True) as store, store.adding():
         runtime = find_runtime(options.runtime)
-        with Workspace(options.snapshots, runtime=runtime) as workspace, SourceTree(context, rules) as files:
+        with contextlib.ExitStack() as opened:
+            workspace = opened.enter_context(Workspace(options.snapshots, runtime=runtime))
+            if dockerfile is None:
+                context = bring(context, workspace.scratch, options.stdin)
+                path, rules = _find_files(context, options.dockerfile, remote=True)
+                dockerfile = _read_dockerfile(path)
+            files = opened.enter_context(SourceTree(context, rules))
             build = Build(dockerfile, options, store, workspace, Runner(workspace, runtime, options.output_fd, options.hosts))
             build.files = files
+            opened.callback(build.contexts.close)
             state = build.target()
         draft = state.draft
         draft.settings.update(_labelled(draft, options.labels))
@@ -134,8 +148,8 @@ def _labelled(draft: ImageDraft, labels: dict[str, str]) -> dict[str, dict[str, 
     return {"Labels": {**(draft.settings.get("Labels") or {}), **labels}} if labels else {}
 
 
-def _find_files(context: str, named: str) -> tuple[str, IgnoreRules]:
-    """The Dockerfile, and the rules of the ignore file that goes with it."""
+def _find_files(context: str, named: str, *, remote: bool = False) -> tuple[str, IgnoreRules]:
+    """The Dockerfile, and the rules of the ignore file that goes with it; what is `remote` has both in itself."""
     if not os.path.isdir(context):
         raise UsageError(f"context {context!r} is no directory")
     path = named
@@ -144,15 +158,9 @@ def _find_files(context: str, named: str) -> tuple[str, IgnoreRules]:
         if not there:
             raise ImageError("no Dockerfile and no Containerfile", where=context, hint="name one with --file")
         path = os.path.join(context, there[0])
-    for ignore in (f"{path}.dockerignore", *(os.path.join(context, f".{n}ignore") for n in ("container", "docker"))):
-        try:
-            with open(ignore, "rb") as file:
-                return path, parse_ignore(file.read(1 << 20), where=ignore)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ImageError(f"cannot read: {errno_text(error.errno or 0)}", where=ignore) from None
-    return path, IgnoreRules()
+    if remote and not (named and os.path.isabs(named)):
+        path = inside(context, named or there[0])
+    return path, ignore_rules(context, f"{path}.dockerignore")
 
 
 def _read_dockerfile(path: str) -> Dockerfile:
@@ -182,6 +190,7 @@ class Build:
         self._platforms = platform_arguments(self.platform, host_platform())
         self._stages: Stages = split_stages(dockerfile, options.arguments, self._platforms)
         self._bases = Bases(store, options.pull, options.registry, options.say)
+        self.contexts = NamedContexts(options.contexts, workspace.scratch)
         self._cache = StepCache(store, enabled=options.use_cache)
         self._done: dict[int, StageState] = {}
         self._images: dict[str, StageState] = {}
@@ -210,9 +219,11 @@ class Build:
 
     def source_state(self, name: str, stage: Stage) -> StageState:
         """The stage or image that --from means in `stage`."""
-        found = self._stages.find(name, stage.number)
+        image = self.contexts.image(name)
+        found = None if image else self._stages.find(name, stage.number)
         if found is not None:
             return self._stage(found)
+        name = image or name
         if name.isdecimal():
             raise ImageError(f"no stage {name} before this one")
         if name not in self._images:
@@ -285,12 +296,15 @@ class Build:
 
     def _begin(self, stage: Stage) -> StageState:
         self._say_step(stage.begin)
-        base = self._stages.find(stage.base, stage.number)
+        image = self.contexts.image(stage.base)
+        if not image and self.contexts.tree(stage.base) is not None:
+            raise ImageError(f"the context {stage.base!r} has files and is no image")
+        base = None if image else self._stages.find(stage.base, stage.number)
         if base is not None and base.name == stage.base.lower():
             below = self._stage(base)
             return StageState(below.draft.copied(), self.escape, below.lowers, kept=below.kept)
         platform = parse_platform(stage.platform).normal() if stage.platform else self.platform
-        draft = self._bases.draft(stage.base, platform)
+        draft = self._bases.draft(image or stage.base, platform)
         return StageState(draft, self.escape, kept=len(draft.diff_ids()))
 
     def _step(self, state: StageState, stage: Stage, instruction: Instruction) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from oci_image.accounts import resolve_user
 from oci_image.build.archives import unpack_archive
 from oci_image.build.cache import step_key
-from oci_image.build.fetching import fetch_file, is_url
+from oci_image.build.fetching import fetch_file, is_url, literal
+from oci_image.build.git import fetch_repository, parse_git_url
 from oci_image.build.patterns import IgnoreRules, parse_ignore
 from oci_image.build.placing import Placer
 from oci_image.build.settings import absolute
@@ -24,6 +25,7 @@ from oci_image.layers.rootdir import RootDirectory
 if TYPE_CHECKING:
     from oci_image.build.builder import Build
     from oci_image.build.dockerfile import HereDocument, Instruction
+    from oci_image.build.git import GitSource
     from oci_image.build.stages import Stage
     from oci_image.build.state import StageState
     from oci_image.build.workspace import Area
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FLAGS = {
     "COPY": frozenset({"from", "chown", "chmod", "link", "exclude", "parents"}),
-    "ADD": frozenset({"chown", "chmod", "link", "exclude", "checksum"}),
+    "ADD": frozenset({"chown", "chmod", "link", "exclude", "checksum", "keep-git-dir"}),
 }
 _MODE = re.compile(r"[0-7]{1,4}")
 
@@ -50,6 +52,7 @@ class _Request:
     checksum: str
     exclude: IgnoreRules
     parents: bool
+    keep_git: bool
 
 
 def copy_step(build: Build, state: StageState, stage: Stage, instruction: Instruction) -> None:
@@ -101,6 +104,7 @@ def _request(state: StageState, instruction: Instruction) -> _Request:
         flags.get("checksum", ""),
         parse_ignore("\n".join(exclude).encode(), where="--exclude"),
         flags.get("parents", "false") in ("", "true"),
+        flags.get("keep-git-dir", "false") in ("", "true"),
     )
 
 
@@ -110,11 +114,19 @@ def _sources(
     """Everything that is to be copied, open until the stack closes."""
     found: list[Source] = []
     tree = build.files
-    if request.origin:
+    named = build.contexts.tree(request.origin) if request.origin else None
+    if named is not None:
+        tree = named
+    elif request.origin:
         origin = build.source_state(request.origin, stage)
         root = opened.enter_context(build.workspace.reading(build.lowers(origin)))
         tree = opened.enter_context(SourceTree(root, keep_owner=True))
     for path in request.paths:
+        repository = parse_git_url(path) if request.keyword == "ADD" else None
+        if repository is not None:
+            found.append(_repository(build, repository, request))
+            opened.callback(found[-1].close)
+            continue
         if request.keyword == "ADD" and is_url(path):
             found.append(fetch_file(path, request.checksum, build.workspace.scratch(), build.latest))
             opened.callback(found[-1].close)
@@ -128,6 +140,16 @@ def _sources(
     if request.keyword == "ADD":
         found = [_unpacked(build, source, opened) for source in found]
     return found
+
+
+def _repository(build: Build, repository: GitSource, request: _Request) -> Source:
+    """The content of a repository, or of a directory in it."""
+    checksum, keep = request.checksum, request.keep_git
+    path = fetch_repository(repository, build.workspace.scratch(), checksum=checksum, keep_git=keep)
+    with SourceTree(path) as tree:
+        source = tree.find(literal(repository.directory), exclude=request.exclude)[0]
+    source.fetched = True  # an archive in a repository stays one
+    return source
 
 
 def _document(build: Build, state: StageState, document: HereDocument) -> Source:

@@ -60,7 +60,7 @@ def fetch_file(url: str, checksum: str, directory: str, latest: int | None) -> S
     os.chmod(path, 0o600)
     os.utime(path, (seconds, seconds))
     with SourceTree(directory) as tree:
-        source = tree.find(_literal(name))[0]
+        source = tree.find(literal(name))[0]
     source.fetched = True
     return source
 
@@ -79,6 +79,6 @@ def _save(response: urllib3.BaseHTTPResponse, path: str) -> str:
     return hashed.hexdigest()
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """A name with its wildcards escaped."""
     return re.sub(r"([*?\[\\])", r"\\\1", name)

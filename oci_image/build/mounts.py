@@ -12,6 +12,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from oci_image.build.agent import AgentSocket
 from oci_image.build.paths import canonical_path
 from oci_image.build.placing import Placer
 from oci_image.build.running import Mount
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import contextlib
 
     from oci_image.build.builder import Build
+    from oci_image.build.sources import SourceTree
     from oci_image.build.stages import Stage
 
 _KINDS = {
@@ -31,6 +33,7 @@ _KINDS = {
     "cache": {"id", "ro", "sharing", "mode", "uid", "gid"},
     "tmpfs": {"size"},
     "secret": {"id", "required", "mode", "uid", "gid", "env"},
+    "ssh": {"id", "required", "mode", "uid", "gid"},
 }
 _OTHER_NAMES = {
     "src": "source", "dst": "target", "destination": "target", "readwrite": "rw", "readonly": "ro",
@@ -74,6 +77,9 @@ def parse_mount(text: str, directory: str) -> MountRequest:
         given.setdefault("id", posixpath.basename(target))
         if not target and "env" not in given:
             target = f"/run/secrets/{given['id']}"
+    elif kind == "ssh":
+        given["id"] = given.get("id") or "default"
+        target = target or f"/run/buildkit/ssh_agent.{given['id']}"
     elif not target:
         raise ImageError(f"a mount of type {kind} needs a target", hint="write target=PATH")
     wrong = given.keys() - _KINDS[kind] - ({"ro"} if kind in ("bind", "tmpfs") else set())
@@ -87,10 +93,11 @@ def mount_key(build: Build, stage: Stage, request: MountRequest) -> list[object]
     key: list[object] = [request.kind, request.target, sorted(request.given.items())]
     if request.kind == "bind":
         origin, source = request.given.get("from", ""), request.given.get("source", "")
-        if origin:
+        named = build.contexts.tree(origin) if origin else None
+        if origin and named is None:
             key.append([str(digest) for digest in build.source_state(origin, stage).draft.diff_ids()])
         else:
-            found = build.files.find(source)
+            found = (named or build.files).find(source)
             key.append(checksum(found))
             for each in found:
                 each.close()
@@ -107,6 +114,8 @@ def make_mount(
         return Mount(request.target, "", options), []
     if request.kind == "secret":
         return _secret(build, request)
+    if request.kind == "ssh":
+        return _agent(build, request, opened)
     if request.kind == "cache":
         return _cache(build, request, opened), []
     return _bind(build, stage, request, opened), []
@@ -115,8 +124,9 @@ def make_mount(
 def _bind(build: Build, stage: Stage, request: MountRequest, opened: contextlib.ExitStack) -> Mount:
     origin, source = request.given.get("from", ""), request.given.get("source", "")
     access = "rw" if request.flag("rw") else "ro"
-    if not origin:
-        return _copy_of_context(build, source, request.target, access)
+    named = build.contexts.tree(origin) if origin else build.files
+    if named is not None:
+        return _copy_of_context(build, named, source, request.target, access)
     lowers = build.lowers(build.source_state(origin, stage))
     workspace = build.workspace
     if access == "rw":
@@ -136,13 +146,13 @@ def _bind(build: Build, stage: Stage, request: MountRequest, opened: contextlib.
     return Mount(request.target, path, ("rbind", access), is_directory=os.path.isdir(path))
 
 
-def _copy_of_context(build: Build, source: str, target: str, access: str) -> Mount:
+def _copy_of_context(build: Build, tree: SourceTree, source: str, target: str, access: str) -> Mount:
     """A copy: what .dockerignore leaves out is not seen, and what is written is nobody's."""
     path = build.workspace.scratch()
     is_directory = True
     root_fd = os.open(path, _DIRECTORY)
     try:
-        for each in build.files.find(source):
+        for each in tree.find(source):
             is_directory = each.is_directory
             placer = Placer(root_fd, now=build.now)
             try:
@@ -200,6 +210,23 @@ def _secret(build: Build, request: MountRequest) -> tuple[Mount | None, list[str
     os.chown(path, request.number("uid", 0), request.number("gid", 0))
     os.chmod(path, request.number("mode", 0o400, 8))
     return Mount(request.target, path, ("rbind", "ro"), is_directory=False), variables
+
+
+def _agent(
+    build: Build, request: MountRequest, opened: contextlib.ExitStack
+) -> tuple[Mount | None, list[str]]:
+    name = request.given["id"]
+    if name not in build.options.agents:
+        if request.flag("required"):
+            raise ImageError(f"SSH agent {name!r} is required", hint=f"give it with --ssh {name}")
+        return None, []
+    mode, owner = request.number("mode", 0o600, 8), (request.number("uid", 0), request.number("gid", 0))
+    agent = AgentSocket(
+        build.options.agents[name], build.workspace.scratch(), mode=mode, uid=owner[0], gid=owner[1]
+    )
+    opened.enter_context(agent)
+    mount = Mount(request.target, agent.path, ("bind", "ro"), is_directory=False)
+    return mount, [f"SSH_AUTH_SOCK={request.target}"]
 
 
 def read_secret(text: str) -> tuple[str, bytes]:

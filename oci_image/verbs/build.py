@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from oci_image.build.agent import read_agent
 from oci_image.build.builder import BuildOptions, build_image
 from oci_image.build.mounts import read_secret
 from oci_image.build.outputs import BuildOutput, parse_output
@@ -40,6 +41,8 @@ examples:
   oci-image build -f docker/Containerfile -t registry.example/team/app:1 -t app .
   printf 'FROM app\\nUSER nobody\\n' | oci-image build -t app:safe -f - .
   SOURCE_DATE_EPOCH=0 oci-image build --store ./layout -t app --no-cache .
+  oci-image build -t app 'https://git.example/team/app.git#v2:docker'
+  oci-image build -t app --ssh default --secret id=token,src=token.txt --build-context lib=../lib .
   oci-image build --target binaries -o ./bin .
   oci-image build -t registry.example/team/app:2 --squash --push .
   oci-image build -o type=oci,dest=app.tar -o type=tar,dest=root.tar -t app ."""
@@ -66,13 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a build argument; without a value that of the environment",
     )  # fmt: skip
     parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="add a label")
-    parser.add_argument(
-        "--secret",
-        action="append",
-        default=[],
-        metavar="id=NAME,src=FILE",
-        help="what RUN --mount=type=secret sees",
-    )
+    _add_inputs(parser)
     _add_outputs(parser)
     parser.add_argument("--no-cache", action="store_true", help="do every step anew")
     parser.add_argument(
@@ -94,7 +91,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--snapshots", default="", metavar="DIR", help="where trees are prepared and built")
     add_registry(parser)
-    parser.add_argument("context", metavar="CONTEXT", help="the directory that COPY and ADD copy from")
+    parser.add_argument(
+        "context", metavar="CONTEXT",
+        help="what COPY and ADD copy from: a directory, a git repository URL[#REF[:DIR]], an archive's URL, or -",
+    )  # fmt: skip
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="id=NAME,src=FILE",
+        help="what RUN --mount=type=secret sees",
+    )
+    parser.add_argument(
+        "--ssh", action="append", default=[], metavar="default|NAME=SOCKET",
+        help="the agent that RUN --mount=type=ssh sees (default: $SSH_AUTH_SOCK)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--build-context", action="append", default=[], metavar="NAME=PLACE",
+        help="a directory, URL or image (docker-image://, oci-layout://) that FROM and --from know as NAME",
+    )  # fmt: skip
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +172,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         outputs=outputs,
         stream=sys.stdout.buffer if streamed else None,
         secrets=dict(map(read_secret, arguments.secret)),
+        agents=dict(map(read_agent, arguments.ssh)),
+        contexts=pairs(arguments.build_context, "build context"),
+        stdin=sys.stdin.buffer,
         use_cache=not arguments.no_cache,
         pull=arguments.pull,
         platform=chosen_platform(arguments),

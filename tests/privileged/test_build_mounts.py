@@ -97,7 +97,7 @@ def test_a_tmpfs_is_empty_and_its_own(place: Place) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("type=ssh,target=/x", "type 'ssh' are not supported"),
+        ("type=other,target=/x", "type 'other' are not supported"),
         ("type=bind", "needs a target"),
         ("type=tmpfs,target=/x,id=y", "has no id"),
         ("type=secret,id=x,from=y", "has no from"),
