@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from oci_image.errors import ImageError, IntegrityError
+from oci_image.errors import ImageError, IntegrityError, RegistryError
 from oci_image.model.content import children_of
 from oci_image.model.descriptor import Descriptor
 from oci_image.model.digest import Digest
 from oci_image.model.document import parse_document
-from oci_image.model.media_types import INDEXES, MANIFESTS, converted_type, essence
+from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, converted_type, essence
 from oci_image.model.platform import Platform, host_platform
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 8
 _MAX_NODES = 10_000
+_REFUSALS = ("MANIFEST_INVALID", "UNSUPPORTED", "TAG_INVALID")  # what registries call a form they do not know
 _NO_PROGRESS: Callable[[Descriptor, int], None] = lambda _descriptor, _count: None  # noqa: E731
 _NO_WARNING: Callable[[str], None] = lambda _text: None  # noqa: E731
 
@@ -32,7 +33,8 @@ class CopyOptions:
     """How to copy.
 
     Of an index the one image for `platform` is copied, or with `every_platform` the index and all of it.
-    `form` "oci" or "docker" converts the documents, which changes their digests.  `progress` is called by
+    `form` "oci" or "docker" converts the documents, which changes their digests.  Without it a registry that refuses
+    their form gets the other one, unless `keep_digests`.  `progress` is called by
     several threads with the number of bytes of a blob that have arrived since the last call, a negative one
     if they were wrong.  `warn` is told what went well in the end but should not have happened.
     """
@@ -40,6 +42,7 @@ class CopyOptions:
     platform: Platform | None = None  # None: this machine's
     every_platform: bool = False
     form: str = ""
+    keep_digests: bool = False
     referrers: bool = False
     jobs: int = 6
     progress: Callable[[Descriptor, int], None] = field(default=_NO_PROGRESS)
@@ -75,16 +78,49 @@ def copy_image(source: Source, destination: Destination, options: CopyOptions | 
     if not options.every_platform:
         root, data = choose_platform(source, root, data, options.platform or host_platform())
     work = _Work()
-    root, data = _plan(source, root, data, options, work, 0)
-    work.documents.pop()  # the root itself goes last
+    _plan(source, root, data, options, work, 0)
     copied, size = _copy_blobs(source, destination, list(work.blobs.values()), options)
-    for descriptor, document in work.documents:
+    try:
+        _put_documents(destination, work)
+    except RegistryError as refused:
+        form = _other_form(root, work, refused, options)
+        if not form:
+            raise
+        work = _Work()
+        _plan(source, root, data, replace(options, form=form), work, 0)
+        try:
+            _put_documents(destination, work)
+        except RegistryError:
+            raise refused from None
+        new = work.documents[-1][0].digest
+        options.warn(f"the registry refuses this form; converted to {form}'s, which has the digest {new}")
+    else:
+        if options.referrers and not options.form:
+            for descriptor, _ in work.documents:
+                _copy_referrers(source, destination, descriptor.digest, options, 0)
+    return CopyResult(work.documents[-1][0], copied, len(work.blobs) - copied, size)
+
+
+def _put_documents(destination: Destination, work: _Work) -> None:
+    """Everything below the root first, which comes last in the list."""
+    for descriptor, document in work.documents[:-1]:
         destination.put_document(descriptor, document)
-    destination.put_root(root, data)
-    if options.referrers and not options.form:
-        for digest in [descriptor.digest for descriptor, _ in work.documents] + [root.digest]:
-            _copy_referrers(source, destination, digest, options, 0)
-    return CopyResult(root, copied, len(work.blobs) - copied, size)
+    destination.put_root(*work.documents[-1])
+
+
+def _other_form(root: Descriptor, work: _Work, refused: RegistryError, options: CopyOptions) -> str:
+    """The form that a registry may take instead of the one it refused; "" if there is none."""
+    said_so = refused.status == 415 or (
+        refused.status == 400 and any(code in refused.what for code in _REFUSALS)
+    )
+    if not said_so or options.form or options.keep_digests or options.referrers:
+        return ""
+    for descriptor, data in work.documents:
+        if essence(descriptor.media_type) in MANIFESTS:
+            document = parse_document(data, where=str(descriptor.digest))
+            if essence(str(document["config"].get("mediaType"))) not in CONFIGS or document.get("subject"):
+                return ""  # artifacts have no other form
+    return "oci" if ".docker." in root.media_type else "docker"
 
 
 def choose_platform(

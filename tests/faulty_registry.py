@@ -242,6 +242,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.refused():
             return
+        kind = self.headers.get("Content-Type", "")
+        if "/manifests/" in self.path and any(
+            f"refuses_{form}" in state.faults and f".{form}." in kind for form in ("oci", "docker")
+        ):
+            status = state.faults.get("refuses_oci") or state.faults["refuses_docker"]
+            self.answer(status, b'{"errors":[{"code":"MANIFEST_INVALID"}]}' if status == 400 else b"no")
+            return
         if "/manifests/" in self.path:
             state.pushed[self.path.rpartition("/")[2]] = body
             self.answer(201)

@@ -56,6 +56,11 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
     add_platform(parser)
     parser.add_argument("--all", "-a", action="store_true", help="copy an index with all of its platforms")
     parser.add_argument("--format", choices=("oci", "docker"), default="", help="convert the documents")
+    parser.add_argument(
+        "--preserve-digests",
+        action="store_true",
+        help="fail if a registry refuses the form, instead of converting",
+    )
     parser.add_argument("--referrers", action="store_true", help="copy signatures and other referrers too")
     parser.add_argument("--jobs", type=int, default=6, metavar="N", help="blobs at a time (default: 6)")
 
@@ -83,6 +88,7 @@ def copy_options(arguments: argparse.Namespace, output: Output) -> Iterator[Copy
             platform=chosen_platform(arguments),
             every_platform=arguments.all,
             form=arguments.format,
+            keep_digests=arguments.preserve_digests,
             referrers=arguments.referrers,
             jobs=arguments.jobs,
             progress=progress.advance,

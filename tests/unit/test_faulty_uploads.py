@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from oci_image.copying import copy_image
+from oci_image.copying import CopyOptions, copy_image
 from oci_image.errors import IntegrityError, RegistryError
+from oci_image.indexes import create_index
 from oci_image.model.registry_reference import parse_registry_reference
 from oci_image.registry.credentials import Credentials
 from oci_image.registry.destination import RegistryDestination
 from oci_image.registry.listing import list_repositories, list_tags
 from oci_image.registry.options import RegistryOptions
 from oci_image.registry.origins import Origins
+from oci_image.store.content import Store
 from oci_image.transfer import copy, pull, push
-from tests.faulty_registry import FaultyRegistry
+from tests.faulty_registry import MANIFEST, FaultyRegistry
 from tests.image_builder import Layer, file, make_layout, tar
 
 DATA = tar(file(b"a", os.urandom(3 << 20)))
@@ -52,6 +55,54 @@ def test_an_upload_survives(tmp_path: Path, faults: dict[str, int], chunk: int) 
         push(f"oci:{layout(tmp_path)}", where, registry=options(tmp_path, chunk_bytes=chunk))
         assert registry.pushed[registry.digest(DATA)] == DATA
         assert "2" in registry.pushed
+
+
+@pytest.mark.parametrize("status", [400, 415])
+@pytest.mark.parametrize(("form", "refused"), [("docker", "oci"), ("oci", "docker")])
+def test_a_registry_that_refuses_a_form_gets_the_other(
+    tmp_path: Path, form: str, refused: str, status: int
+) -> None:
+    source = f"oci:{layout(tmp_path)}"
+    if refused == "docker":
+        copy(source, f"oci:{tmp_path}/docker:a", CopyOptions(form="docker"))
+        source = f"oci:{tmp_path}/docker:a"
+    with FaultyRegistry(b"", **{f"refuses_{refused}": status}) as registry:
+        where = f"docker://{registry.address}/app:2"
+        warnings: list[str] = []
+        wanted = CopyOptions(warn=warnings.append)
+        copied = copy(source, where, wanted, registry=options(tmp_path))
+        assert registry.digest(registry.pushed["2"]) == str(copied.root.digest)
+        document = json.loads(registry.pushed["2"])
+        for each in (document, document["config"], *document["layers"]):
+            assert f".{form}." in each["mediaType"]
+        assert len(warnings) == 1
+        assert str(copied.root.digest) in warnings[0]
+        with pytest.raises(RegistryError, match=str(status)):
+            copy(source, where, CopyOptions(keep_digests=True), registry=options(tmp_path))
+        with pytest.raises(RegistryError, match=str(status)):
+            copy(source, where, CopyOptions(form=refused), registry=options(tmp_path))
+        registry.faults |= {"refuses_docker": status, "refuses_oci": status}
+        with pytest.raises(RegistryError, match=str(status)):
+            copy(source, where, registry=options(tmp_path))
+
+
+def test_an_index_is_converted_as_a_whole_and_an_artifact_never(tmp_path: Path) -> None:
+    image = layout(tmp_path)
+    create_index("many", [f"oci:{image}"], store=str(tmp_path / "store"))
+    with FaultyRegistry(b"", refuses_oci=400) as registry:
+        where = f"docker://{registry.address}/app:2"
+        everything = CopyOptions(every_platform=True)
+        copy("many", where, everything, store=str(tmp_path / "store"), registry=options(tmp_path))
+        index = json.loads(registry.pushed["2"])
+        assert index["mediaType"].endswith("manifest.list.v2+json")
+        below = json.loads(registry.pushed[index["manifests"][0]["digest"]])
+        assert below["config"]["mediaType"] == "application/vnd.docker.container.image.v1+json"
+        with Store.open(str(tmp_path / "store")) as store, store.adding():
+            blob = store.put_blob(b"{}", "application/vnd.oci.empty.v1+json")
+            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob.to_json(), "layers": []}
+            store.tag(store.put_document(manifest, MANIFEST), "artifact")
+        with pytest.raises(RegistryError, match="MANIFEST_INVALID"):
+            copy("artifact", where, store=str(tmp_path / "store"), registry=options(tmp_path))
 
 
 def test_a_broken_upload_goes_on_where_it_was(tmp_path: Path) -> None:
