@@ -85,14 +85,16 @@ def wait_for_end(descriptor: int, milliseconds: int) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def end_process(pid: int, started: int) -> None:
-    """Kill a process if it is still the one that started at `started`."""
+def end_process(pid: int, started: int, *, patience_ms: int = 0) -> None:
+    """Kill a process if it is still the one that started at `started`; wait for its end, but no longer than this."""
     try:
         descriptor = open_process(pid, started)
     except ProcessLookupError:
         return
     try:
         signal_process(descriptor, 9)
+        if patience_ms:
+            wait_for_end(descriptor, patience_ms)
     except ProcessLookupError:
         return
     finally:

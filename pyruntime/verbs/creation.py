@@ -3,7 +3,7 @@
 import os
 
 from pyruntime.base import restart
-from pyruntime.base.errors import ExpectedError, StateError
+from pyruntime.base.errors import ExpectedError, HostError, StateError, errno_text
 from pyruntime.base.record import Record
 from pyruntime.base.timestamp import now_precisely
 from pyruntime.execute import session as places
@@ -19,7 +19,7 @@ from pyruntime.execute.hooks import HookLogs, open_log, run_all_hooks, run_hooks
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for
-from pyruntime.host.process import start_time
+from pyruntime.host.process import end_process, start_time
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import LaunchPlan, plan_create
 from pyruntime.plan.options import LaunchOptions
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _NEW_MOUNT = 0x20000
+_END_OF_INIT_MS = 10_000
 
 
 class CreateOptions(Record):
@@ -340,9 +341,11 @@ class Creation:
         os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
 
     def undo(self) -> None:
-        """Take everything back; the processes of the launch are dead already."""
+        """Take everything back."""
         directories = self.state.cgroup_directories
         try:
+            # A launch that fails ends what it began; but it may have been done, and the pid file has failed.
+            self._end_init()
             if self.state.rootfs_mounts >= 0:
                 from pyruntime.host.mounts import unmount_to
 
@@ -368,6 +371,15 @@ class Creation:
                 logs=HookLogs.of(self.state.annotations),
             )
 
+    def _end_init(self) -> None:
+        pid = self.state.pid
+        end_process(pid, self.state.pid_start_time, patience_ms=_END_OF_INIT_MS)
+        try:
+            if pid:
+                os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return  # the launch has waited for it
+
     def _remove_cgroups(self) -> None:
         try:
             if self.state.systemd_unit:
@@ -390,11 +402,26 @@ def _mounts_on_rootfs(plan: LaunchPlan, rootfs: str, bundle: str) -> int:
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Digits and nothing else, appearing at once: its readers take every byte for a digit."""
+    """Digits and nothing else, appearing at once: its readers take every byte for a digit.
+
+    Raises:
+        HostError: it cannot be written.
+    """
     temporary = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    step = f"open {temporary}"
     try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            step = f"write {temporary}"
+            os.write(descriptor, str(pid).encode())
+            step = f"rename {temporary} {path}"
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        reason = errno_text(error.errno or 0)
+        hint = "name a file in a folder that you may write to with --pid-file"
+        raise HostError(f"{step}: {reason}", hint=hint) from None

@@ -3,14 +3,14 @@
 import os
 
 from pyruntime.base.decode import decode
-from pyruntime.base.errors import SpecError, StateError, UsageError
+from pyruntime.base.errors import ExpectedError, SpecError, StateError, UsageError
 from pyruntime.base.jsonio import loads
 from pyruntime.execute import session as places
 from pyruntime.execute.creator import ParentSteps, launch
 from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
 from pyruntime.execute.session import Session, descriptor_base
 from pyruntime.host.facts import read_host_facts
-from pyruntime.host.process import open_process
+from pyruntime.host.process import end_process, open_process, start_time
 from pyruntime.plan.launch import plan_exec
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.config import Capabilities, Config, Process, User
@@ -253,7 +253,11 @@ class Execution:
             listener.close_theirs()
         pid = launch(session, plan, steps, user_id=facts.user_id)
         if arguments.get("pid-file"):
-            write_pid_file(arguments.get("pid-file"), pid)
+            try:
+                write_pid_file(arguments.get("pid-file"), pid)
+            except ExpectedError:
+                end_process(pid, start_time(pid))
+                raise
         return pid
 
     def _steps(self, pidfd_socket: int) -> ParentSteps:

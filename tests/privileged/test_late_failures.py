@@ -1,0 +1,84 @@
+"""What fails once the process is there already: it is ended, and nothing of it is left."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.privileged.containers import Runtime, runtime
+
+__all__ = ["runtime"]
+
+
+def processes_of(name: str) -> list[str]:
+    """The commands of the processes that are in a cgroup of this container's name."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_text()  # empty once it has ended, until its parent asks
+            if command and name in (entry / "cgroup").read_text():
+                found.append(command)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return found
+
+
+def where_no_file_can_be(directory: Path) -> list[tuple[Path, str]]:
+    """Paths for a pid file that cannot be written, and what the kernel says of each."""
+    (directory / "taken").mkdir()
+    return [
+        (directory / "absent/pid", f"open {directory}/absent/.pid: no such file or directory"),
+        (directory / "taken", f"rename {directory}/.taken {directory}/taken: is a directory"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_a_pid_file_that_cannot_be_written(runtime: Runtime, verb: str) -> None:
+    bundle = runtime.bundle("sleep", "100")
+    for path, reason in where_no_file_can_be(runtime.directory):
+        name = runtime.new_id()
+        failed = runtime.call(verb, "--bundle", str(bundle), "--pid-file", str(path), name, check=False)
+        assert (failed.returncode, processes_of(name)) == (1, [])
+        assert failed.stderr == f"pyruntime {verb} failed: {name}: {reason}\n"
+        assert runtime.call("state", name, check=False).returncode == 1
+    assert not (runtime.directory / ".taken").exists()
+
+
+def test_a_pid_file_of_exec_that_cannot_be_written(runtime: Runtime) -> None:
+    name = runtime.new_id()
+    runtime.call("create", "--bundle", str(runtime.bundle("sleep", "100")), name)
+    runtime.call("start", name)
+    for path, reason in where_no_file_can_be(runtime.directory):
+        words = ("exec", "--detach", "--pid-file", str(path), name, "sleep", "77")
+        failed = runtime.call(*words, check=False)
+        assert (failed.returncode, failed.stderr) == (255, f"pyruntime exec failed: {name}: {reason}\n")
+        assert processes_of(name) == ["sleep\x00100\x00"]
+
+
+def test_a_receiver_of_the_pidfd_that_hangs_up(runtime: Runtime) -> None:
+    name, path = runtime.new_id(), runtime.directory / "receiver"
+    hook = {
+        "path": "/bin/sh",
+        "args": ["sh", "-c", f"until test -e {runtime.directory}/gone; do sleep 0.01; done"],
+    }
+
+    def edit(config: dict[str, object]) -> None:
+        config["hooks"] = {"createRuntime": [hook]}
+
+    bundle = runtime.bundle("sleep", "100", edit=edit)
+    with socket.socket(socket.AF_UNIX) as receiver:
+        receiver.bind(str(path))
+        receiver.listen()
+        if (child := os.fork()) == 0:
+            receiver.accept()[0].close()
+            receiver.close()
+            (runtime.directory / "gone").touch()
+            os._exit(0)
+        receiver.close()
+        failed = runtime.call(
+            "create", "--bundle", str(bundle), "--pidfd-socket", str(path), name, check=False
+        )
+        os.waitpid(child, 0)
+    assert (failed.returncode, processes_of(name)) == (1, [])
+    assert "cannot send the pidfd: broken pipe" in failed.stderr
