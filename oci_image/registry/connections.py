@@ -14,13 +14,14 @@ from oci_image.errors import RegistryError
 from oci_image.registry.certificates import Certificates
 
 _CONNECT_TIMEOUT = 30.0  # seconds
+_SOCKS = ("socks4", "socks4a", "socks5", "socks5h")  # those with a letter at the end leave names to the proxy
 
 
 class Connections:
     """Requests over connections that are kept.  Threads may share it.
 
     The proxies of the environment are used: `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, in
-    either case of letters.  Loopback addresses are never reached through one.
+    either case of letters; SOCKS if PySocks is there.  Loopback addresses are never reached through one.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Connections:
         if not proxy:
             return urllib3.PoolManager(**settings)
         parts = urlsplit(proxy)
+        if parts.scheme in _SOCKS:
+            return _socks_pool(proxy, settings)
         if parts.scheme not in ("http", "https"):
             raise RegistryError(
                 f"proxies of the kind {parts.scheme!r} are not supported", where=parts.hostname or proxy
@@ -73,6 +76,18 @@ class Connections:
         with self._lock:
             for pool in self._pools.values():
                 pool.clear()
+
+
+def _socks_pool(proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
+    try:
+        from urllib3.contrib.socks import SOCKSProxyManager
+    except ImportError:
+        raise RegistryError(
+            "proxies of the kind SOCKS need PySocks",
+            where=urlsplit(proxy).hostname or proxy,
+            hint="install PySocks (the extra socks), or use another proxy",
+        ) from None
+    return SOCKSProxyManager(proxy, **settings)
 
 
 def is_loopback(host: str) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -357,6 +361,57 @@ def test_a_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.
                 thread.join()
         assert {entry.split(" ")[0] for entry in seen} == {"far.example"}
         assert all("Basic bWU6cGFzcw==" in entry for entry in seen)
+
+
+class Socks(socketserver.BaseRequestHandler):
+    """SOCKS 5 with user and password (RFC 1928, RFC 1929); whatever is asked for is the registry."""
+
+    seen: list[str]
+    target: str
+
+    def handle(self) -> None:
+        stream = self.request.makefile("rwb", 0)
+        stream.read(stream.read(2)[1])
+        stream.write(b"\x05\x02")
+        user, password = (stream.read(stream.read(size)[-1]) for size in (2, 1))
+        stream.write(b"\x01\x00")
+        kind = stream.read(4)[3]
+        name = stream.read(stream.read(1)[0]) if kind == 3 else stream.read(4)
+        stream.read(2)
+        self.seen.append(f"{kind} {name.decode()} {user.decode()}:{password.decode()}")
+        host, _, port = self.target.rpartition(":")
+        with socket.create_connection((host, int(port))) as far:
+            stream.write(b"\x05\x00\x00\x01" + bytes(6))
+            while ready := select.select([far, self.request], [], [])[0]:
+                for each in ready:
+                    data = each.recv(1 << 16)
+                    if not data:
+                        return
+                    (self.request if each is far else far).sendall(data)
+
+
+def test_a_socks_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = RegistryOptions(insecure=True, first_wait=0.001)
+    with FaultyRegistry(b"layer") as registry:
+        seen: list[str] = []
+        handler = type("Handler", (Socks,), {"seen": seen, "target": registry.address})
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+            server.handle_error = lambda *_: None  # type: ignore[method-assign]  # TLS is tried first
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            try:
+                monkeypatch.setenv("all_proxy", f"socks5h://me:pass@127.0.0.1:{server.server_address[1]}")
+                pull("far.example/app:1", store=str(tmp_path / "store"), registry=options)
+            finally:
+                server.shutdown()
+                thread.join()
+    assert set(seen) == {"3 far.example me:pass"}
+    monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)
+    with pytest.raises(RegistryError, match="need PySocks"):
+        pull("far.example/app:1", store=str(tmp_path / "store"), registry=options)
+    monkeypatch.setenv("all_proxy", "ftp://127.0.0.1:1")
+    with pytest.raises(RegistryError, match="'ftp' are not supported"):
+        pull("far.example/app:1", store=str(tmp_path / "store"), registry=options)
 
 
 @pytest.mark.parametrize(
