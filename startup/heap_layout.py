@@ -1,28 +1,41 @@
 """Which objects of the saved heap are placed side by side; see saved_heap/placement.c."""
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 GRAIN = 16
 HEADER = 8
 PAGE = 4096
+# The stage whose writes every command does.
+EVERY = 0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which allocations of a build are taken from which region (counted from 1), with their sizes in bytes."""
+    """The allocations of a build that are placed: number to size in bytes, and the stages that write to it as bits."""
 
-    regions: tuple[dict[int, int], ...] = ()
+    placed: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def regions(self) -> list[dict[int, int]]:
+        """Allocation to size, for each region: what is wanted by the same stages lies together.
+
+        What every command writes to comes first, then what several stages share.
+        """
+        found: dict[int, dict[int, int]] = {}
+        for number, (size, stages) in self.placed.items():
+            found.setdefault(1 << EVERY if stages >> EVERY & 1 else stages, {})[number] = size
+        order = sorted(found, key=lambda stages: (stages != 1 << EVERY, -stages.bit_count(), stages))
+        return [found[stages] for stages in order]
 
     def sizes(self) -> list[int]:
         """The room that each region takes."""
-        taken = [sum(_room(length) for length in region.values()) for region in self.regions]
+        taken = [sum(_room(length) for length in region.values()) for region in self.regions()]
         return [(size + 2 * PAGE - 1) // PAGE * PAGE for size in taken]
 
     def encode(self) -> bytes:
         """What placement.c reads: for each allocation the number of its region, 0 for none."""
-        table = bytearray(max(max(region, default=0) for region in self.regions) + 1)
-        for number, region in enumerate(self.regions, 1):
+        table = bytearray(max(self.placed, default=0) + 1)
+        for number, region in enumerate(self.regions(), 1):
             for allocation in region:
                 table[allocation] = number
         return bytes(table)
@@ -35,20 +48,15 @@ def plan_layout(owners: bytes, written: list[list[int]], before: Layout) -> Layo
     numbers.  `written`: for each stage of a command, the grains that it writes to.
     """
     table = array("I", owners)
-    regions = [dict(region) for region in before.regions] or [{} for _ in written]
-    for region, grains in zip(regions, written, strict=True):
+    placed = dict(before.placed)
+    for stage, grains in enumerate(written):
         for grain in grains:
             first = _beginning(table, grain)
             allocation, length = table[2 * first], table[2 * first + 1]
             # What lies between two objects is the allocator's.
             if allocation and (grain - first) * GRAIN < max(length, 1):
-                region[allocation] = length
-    # An object belongs to the first stage that wants it.
-    for later, region in enumerate(regions):
-        for earlier in regions[:later]:
-            for allocation in earlier.keys() & region.keys():
-                del region[allocation]
-    return Layout(tuple(regions))
+                placed[allocation] = (length, placed.get(allocation, (0, 0))[1] | 1 << stage)
+    return Layout(placed)
 
 
 def _room(length: int) -> int:

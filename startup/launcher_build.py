@@ -6,6 +6,7 @@ the caller takes the next tier.
 
 import _imp
 import ast
+import contextlib
 import marshal
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,7 +68,9 @@ SURROUNDINGS = (
 )
 PAGE = 4096
 # As in written_pages.c.
-STAGES = 2
+STAGES = 3
+# Of the rehearsal: make, or with "whole" remove, the containers that the stages want.
+PREPARING = 3
 RANGES = 2048
 
 
@@ -345,7 +349,7 @@ class SavedHeap(Build):
         """The static executable, with a heap of this many bytes."""
         objects = []
         defines = [f"-DHEAP_SIZE={heap_size}UL"]
-        if self._layout.regions:
+        if self._layout.placed:
             sizes = self._layout.sizes()
             defines += [f"-DPLACES={','.join(map(str, sizes))}", f"-DPLACED={sum(sizes)}"]
         for name in ("allocator", "placement", "tracing", "written_pages"):
@@ -366,7 +370,7 @@ class SavedHeap(Build):
         into.mkdir()
         layout = self.work / "layout"
         arguments = [str(into), str(self.seed)]
-        if self._layout.regions:
+        if self._layout.placed:
             layout.write_bytes(self._layout.encode())
             arguments.append(str(layout))
         with fixed_addresses():
@@ -401,7 +405,8 @@ class SavedHeap(Build):
         """Find what is written to, for the next heap to have it side by side; without it all works, in more memory."""
         rehearsing = self._with_sections(saved)
         try:
-            traces = [run(rehearsing, str(stage), "trace", where=self.work) for stage in range(STAGES)]
+            with self._containers(rehearsing):
+                traces = [self._rehearse(rehearsing, stage, "trace") for stage in range(STAGES)]
         except UnavailableError as reason:
             sys.stderr.write(f"objects of the saved heap are not placed: {reason}\n")
             return
@@ -414,18 +419,36 @@ class SavedHeap(Build):
         updates = [f"--update-section={name}={saved / name}" for name in self.sections]
         rehearsing = self.work / "rehearsing"
         run("objcopy", *updates, self.work / "launcher", rehearsing)
-        if not (self.work / "config.json").exists():
+        config = self.work / "config.json"
+        if not config.exists():
             run(rehearsing, "spec", "--bundle", self.work)
+            config.write_text(config.read_text().replace('"terminal": true', '"terminal": false'))
         return rehearsing
+
+    @contextlib.contextmanager
+    def _containers(self, rehearsing: Path) -> Iterator[None]:
+        """What a rehearsal starts, executes in and kills; its waiting processes are gone afterwards."""
+        self._rehearse(rehearsing, PREPARING)
+        try:
+            yield
+        finally:
+            self._rehearse(rehearsing, PREPARING, "whole")
+
+    def _rehearse(self, rehearsing: Path, stage: int, *how: str) -> str:
+        output = run(rehearsing, str(stage), *how, where=self.work)
+        if os.environ.get("PYRUNTIME_START_VERBOSE"):
+            said = self.work.joinpath("said").read_text(errors="replace")
+            sys.stderr.write(f"rehearsal {stage} {' '.join(how)}\n{said}")
+        return output
 
     def finish(self, saved: Path, target: Path) -> None:
         """Put the saved sections into the executable, and the list of pages that are written to."""
         rehearsing = self._with_sections(saved)
-        stages: list[list[int]] = []
-        for stage in range(STAGES):
-            pages = [int(line) for line in run(rehearsing, str(stage), where=self.work).split()]
-            known = {page for earlier in stages for page in earlier}
-            stages.append([page for page in sorted(pages) if page not in known])
+        with self._containers(rehearsing):
+            lists = [self._rehearse(rehearsing, stage) for stage in range(STAGES)]
+        stages = [sorted(map(int, text.split())) for text in lists]
+        for later in stages[1:]:
+            later[:] = sorted({*later}.difference(stages[0]))
         ranges = self.work / "savedranges"
         ranges.write_bytes(b"".join(range_list(pages) for pages in stages))
         run("objcopy", "--strip-all", f"--update-section=savedranges={ranges}", rehearsing, target)

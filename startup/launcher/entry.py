@@ -19,8 +19,15 @@ else:
     import _signal
 
 _SIGINT = 2
-# Commands that make a plan; a container of such a name costs a few microseconds.
-PLANNING = frozenset({"create", "run", "exec", "restore", "explain"})
+# Which pages a command writes to besides those that each does; a container of such a name costs a few microseconds.
+_CREATING, _EXECUTING = 1, 2
+STAGES = {
+    "create": _CREATING,
+    "run": _CREATING,
+    "restore": _CREATING,
+    "explain": _CREATING,
+    "exec": _EXECUTING,
+}
 
 
 class Stream:
@@ -106,6 +113,10 @@ def prepare() -> None:
             if error.name not in launcher_names.ABSENT:
                 raise
             sys.modules.pop(name, None)
+    # Some function imports it, and an import is more work than everything else that is done there.
+    __import__("resource")
+    # What the imports have left there would be pushed out object by object, each written to for its last time.
+    sys._clear_type_cache()  # noqa: SLF001  # it has no other name
     __import__("launcher_warm_up").warm_up()
     __import__("launcher_rehearsal")
     FullInterpreter.restarts = True
@@ -135,8 +146,10 @@ def begin(words: "list[str]") -> None:
 def start(words: "list[str]") -> int:
     """Run the program; returns its exit code."""
     begin(words)
-    if not PLANNING.isdisjoint(words):
-        pyruntime_launcher.populate(1)
+    for word in words:
+        if word in STAGES:
+            pyruntime_launcher.populate(STAGES[word])
+            break
     from pyruntime.cli.main import main
 
     code = main()

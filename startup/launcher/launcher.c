@@ -229,15 +229,13 @@ static void adopt_thread(void)
  * Before the build knows what a command writes to: do what every command of a stage does, and list the pages, or
  * the places in the heap, that were written to.
  */
-static _Noreturn void rehearse(int stage, int trace)
+static _Noreturn void rehearse(int stage, int whole, int trace)
 {
     /* With streams, so that what goes wrong can be said. */
     PyObject *module = PyImport_ImportModule("launcher_entry");
     PyObject *begun = module ? PyObject_CallMethod(module, "begin", "[]") : NULL;
     module = begun ? PyImport_ImportModule("launcher_rehearsal") : NULL;
-    if (trace)
-        begin_tracing();
-    PyObject *result = module ? PyObject_CallMethod(module, "rehearse", "ii", stage, trace) : NULL;
+    PyObject *result = module ? PyObject_CallMethod(module, "rehearse", "ii", stage, whole) : NULL;
     if (result == NULL)
         give_up();
     if (trace) {
@@ -255,11 +253,14 @@ int main(int count, char **words)
 {
     if (saved) {
         int rehearsal = written_pages_unknown() && (count == 2 || count == 3);
+        int trace = rehearsal && count == 3 && strcmp(words[2], "trace") == 0;
+        if (trace)
+            begin_tracing();
         populate_written_pages(0);
         adopt_thread();
         read_environment();
         if (rehearsal)
-            rehearse(atoi(words[1]), count == 3);
+            rehearse(atoi(words[1]), count == 3, trace);
         run(count, words);
     }
     if (count == 3 || count == 4) {

@@ -1,111 +1,142 @@
 """Run at build time in a program whose heap was saved: what commands do, so that the build learns what they write to.
 
-For real, but for the container: its process is /bin/true on this machine, in a directory that the build removes.
-Nothing here needs a privilege, and nothing but time depends on it.
+Each command runs whole.  Only the outermost is replaced: what the executor does is less (its process is /bin/true on
+this machine), and cgroups are plain directories below the current one, which the build removes.  Nothing here needs a
+privilege, and nothing but time depends on it.
 """
 
 import os
-import sys
 
-from launcher_entry import begin
+from launcher_entry import start
 
-from pyruntime.base.errors import ExpectedError
-from pyruntime.cli.main import main
-from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
-from pyruntime.plan.cgroup import CgroupPlan
-from pyruntime.plan.cgroup.operations import MakeCgroup, WriteCgroupFile
+import pyruntime.verbs.creation
+import pyruntime.verbs.exec
+from pyruntime.execute import cgroups, session
+from pyruntime.execute.encoding import encode_plan
+from pyruntime.host.cgroups import read_cgroup_layout
+from pyruntime.host.facts import facts_for, read_host_facts
+from pyruntime.plan.cgroup.layout import CgroupLayout
+from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.operations import (
-    PROCEED,
-    READY,
     Await,
     AwaitStart,
     Clone,
     CloseInherited,
     Execute,
     FindExecutable,
+    Operation,
     Tell,
 )
-from pyruntime.store.state import ContainerState
-from pyruntime.store.store import Store
-from pyruntime.verbs.creation import CreateOptions, create_container, prepare
-from pyruntime.verbs.delete import delete_ended
-from pyruntime.verbs.start import start_container
 
-CONTAINER = "rehearsal"
-# No process has it: pid_max is at most 4194304.
-NO_PROCESS = 4194305
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+WAITING, OTHER, SHORT = "waiting", "other", "short"
+EVERY, CREATING, EXECUTING, PREPARING = range(4)
 
 
 def rehearse(stage: int, whole: int) -> None:
-    """Do what every command does (stage 0), or what those do that make a plan (1), in the current directory.
+    """Do what every command does (stage EVERY), or what those do that create (CREATING) or execute (EXECUTING).
 
     `whole`: one command after the other, to find all objects; else the one that is most like the others, because
-    each takes as much new memory as this one.
+    each takes as much new memory as this one.  PREPARING makes the containers that the stages want, or with
+    `whole` only removes them.
     """
-    output = os.dup(1)
-    nowhere = os.open("/dev/null", os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    root = f"{os.getcwd()}/containers"
-    if stage == 0:
-        leave_a_state(root)
-        command(root, "state", CONTAINER)
-    if stage == 0 and whole:
-        for words in (("start",), ("kill", "TERM"), ("delete", "--force")):
-            command(root, words[0], CONTAINER, *words[1:])
-    if stage == 1 and whole:
-        command(root, "create", "not/an/id")
-        command(root, "exec", "missing", "true")
-    if stage == 1:
-        run_a_process(root, f"{os.getcwd()}/cgroup")
-    os.dup2(output, 1)
-
-
-def leave_a_state(root: str) -> None:
-    """A container whose process has ended."""
-    state = ContainerState(
-        oci_version="1.0.2", id=CONTAINER, bundle="/none", pid=NO_PROCESS, pid_start_time=1
-    )
-    os.makedirs(f"{root}/{CONTAINER}", exist_ok=True)
-    Store(root).save(state, b"{}")
-
-
-def command(root: str, verb: str, *words: str) -> None:
-    begin(["pyruntime", "--root", root, verb, *words])
-    main()
-
-
-def run_a_process(root: str, cgroup: str) -> None:
-    """What `run` does with the config of the current directory, less all that needs a privilege."""
-    store = Store(root)
-    prepared = prepare(".", CONTAINER, CreateOptions())
-    options = prepared.options
-    operations = (
-        CloseInherited(first=options.first_private),
-        Clone(flags=0),
-        Tell(rendezvous=READY),
-        Await(rendezvous=PROCEED),
-        FindExecutable(name="/bin/true", search_path=""),
-        AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd),
-        Execute(arguments=("true",), environment=()),
-    )
-    groups = CgroupPlan(
-        directories=(f"{cgroup}/own",),
-        make=(MakeCgroup(path=f"{cgroup}/own", mount_point=cgroup),),
-        limits=(WriteCgroupFile(path=f"{cgroup}/none", value="1", missing_ok=True),),
-        paths={"": f"{cgroup}/own"},
-    )
-    os.mkdir(cgroup)
-    plan = prepared.plan.replace(operations=operations, cgroup=groups, rlimits=(), namespaces=0)
-    signals = SignalForwarding()
+    replace_the_outermost()
+    streams = [os.dup(number) for number in range(3)]
+    # For whoever builds with PYRUNTIME_START_VERBOSE.
+    said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    nowhere = os.open("/dev/null", os.O_RDWR)
+    for number, place in enumerate((nowhere, nowhere, said)):
+        # A container keeps the streams of whoever creates it.
+        os.dup2(place, number)
     try:
-        state = create_container(store, prepared.replace(plan=plan), CreateOptions())
-        start_container(store, state.id, state)
-        wait_in_foreground(state.pid, signals)
-        delete_ended(store, state)
-    except ExpectedError as error:
-        sys.stderr.write(f"{error}\n")
+        for words in COMMANDS[stage, bool(whole)]:
+            start(["pyruntime", "--root", f"{os.getcwd()}/containers", *words])
     finally:
-        signals.close()
-        for directory in (f"{cgroup}/own", cgroup):
-            if os.path.isdir(directory):
-                os.rmdir(directory)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+
+
+REMOVALS = (("delete", "--force", WAITING), ("delete", "--force", OTHER), ("delete", "--force", SHORT))
+COMMANDS: "dict[tuple[int, bool], tuple[tuple[str, ...], ...]]" = {
+    (PREPARING, True): REMOVALS,
+    (PREPARING, False): (*REMOVALS, ("create", WAITING), ("create", OTHER)),
+    (EVERY, False): (("state", WAITING),),
+    (EVERY, True): (
+        ("state", WAITING),
+        ("start", WAITING),
+        ("kill", OTHER, "KILL"),
+        ("state", OTHER),
+        ("delete", OTHER),
+        ("list",),
+        ("kill", "missing"),
+    ),
+    (CREATING, False): (("run", SHORT),),
+    (CREATING, True): (("run", SHORT), ("create", OTHER), ("create", "not/an/id")),
+    (EXECUTING, False): (("exec", OTHER, "/bin/true"),),
+    (EXECUTING, True): (("exec", OTHER, "/bin/true"), ("exec", "missing", "true")),
+}
+
+
+def replace_the_outermost() -> None:
+    """From here on this machine's cgroups, facts and namespaces are looked at, and others are used."""
+    creation, execution = pyruntime.verbs.creation, pyruntime.verbs.exec
+    for module, name, other in (
+        (creation, "read_cgroup_layout", _after(read_cgroup_layout, _plain_directories)),
+        (creation, "facts_for", _after(facts_for, lambda _facts: HostFacts())),
+        (execution, "read_host_facts", _after(read_host_facts, lambda _facts: HostFacts())),
+        (session, "encode_plan", _encode_less),
+        (cgroups, "write_value", _write_value),
+        (os, "rmdir", _remove_directory),
+    ):
+        setattr(module, name, other)
+
+
+def _after(read: "Callable[..., Any]", then: "Callable[[Any], object]") -> "Callable[..., Any]":
+    return lambda *arguments: then(read(*arguments))
+
+
+def _plain_directories(layout: CgroupLayout) -> CgroupLayout:
+    hierarchies = []
+    for number, hierarchy in enumerate(layout.hierarchies):
+        mount_point = f"{os.getcwd()}/cgroup/{number}"
+        os.makedirs(mount_point, exist_ok=True)
+        hierarchies.append(hierarchy.replace(mount_point=mount_point, mount_root="/", own_path="/"))
+    return layout.replace(hierarchies=tuple(hierarchies))
+
+
+_write = cgroups.write_value
+_rmdir = os.rmdir
+
+
+def _encode_less(operations: "tuple[Operation, ...]", *, report_steps: bool) -> bytes:
+    encode_plan(operations, report_steps=report_steps)
+    return encode_plan(tuple(_without_privilege(operations)), report_steps=report_steps)
+
+
+def _without_privilege(operations: "Iterable[Operation]") -> "Iterable[Operation]":
+    for operation in operations:
+        if isinstance(operation, Clone):
+            yield Clone(flags=0)
+        elif isinstance(operation, CloseInherited | Await | Tell | AwaitStart):
+            yield operation
+    yield FindExecutable(name="/bin/true", search_path="")
+    yield Execute(arguments=("true",), environment=())
+
+
+def _write_value(path: str, value: str) -> None:
+    try:
+        _write(path, value)
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _write(path, value)
+
+
+def _remove_directory(path: str) -> None:
+    for name in os.listdir(path):
+        if os.path.isfile(f"{path}/{name}"):
+            os.unlink(f"{path}/{name}")
+    _rmdir(path)

@@ -19,7 +19,7 @@
 #endif
 #define PAGE ((uintptr_t)4096)
 
-enum { STAGES = 2, RANGES = 2048 };
+enum { STAGES = 3, RANGES = 2048 };
 
 /* For each stage: first address and one past the last; the list ends with two zeros. */
 static uintptr_t ranges[STAGES][RANGES][2] __attribute__((section("savedranges"))) = {{{0}}};

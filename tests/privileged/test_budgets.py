@@ -20,13 +20,13 @@ __all__ = ["runtime"]
 
 # verb -> (system calls, files opened, private memory in KiB); calls without those that only make pages writable
 BUDGETS = {
-    "create": (345, 36, 2200),
-    "start": (110, 9, 950),
-    "state": (90, 5, 900),
-    "exec": (330, 10, 2200),
-    "kill": (110, 7, 1050),
-    "delete": (120, 8, 1000),
-    "run": (500, 44, 2300),
+    "create": (345, 36, 1700),
+    "start": (110, 9, 850),
+    "state": (90, 5, 800),
+    "exec": (330, 10, 1400),
+    "kill": (110, 7, 900),
+    "delete": (120, 8, 900),
+    "run": (500, 44, 1800),
 }
 if DRIVER == "systemd":
     # Messages to systemd are many small objects of jeepney's, on pages that the build does not place.

@@ -18,26 +18,32 @@ def owners(*blocks: tuple[int, int, int], grains: int = 64) -> bytes:
 
 def test_an_object_is_placed_for_a_write_to_any_of_its_grains() -> None:
     table = owners((0, 7, 48), (3, 9, 16), (10, 4, 40))
-    assert plan_layout(table, [[2], [12]], Layout()).regions == ({7: 48}, {4: 40})
+    assert plan_layout(table, [[2], [12]], Layout()).regions() == [{7: 48}, {4: 40}]
 
 
 def test_writes_between_objects_are_the_allocators_business() -> None:
     table = owners((4, 7, 20))
-    assert plan_layout(table, [[0, 6, 63], []], Layout()).regions == ({}, {})
+    assert plan_layout(table, [[0, 6, 63], []], Layout()).regions() == []
 
 
-def test_an_object_belongs_to_the_first_stage_that_writes_to_it() -> None:
+def test_what_every_command_writes_to_lies_apart_from_the_rest() -> None:
     table = owners((0, 7, 16), (1, 9, 16))
-    assert plan_layout(table, [[1], [0, 1]], Layout()).regions == ({9: 16}, {7: 16})
-    assert plan_layout(table, [[0], [1]], Layout(({}, {7: 16}))).regions == ({7: 16}, {9: 16})
+    assert plan_layout(table, [[1], [0, 1]], Layout()).regions() == [{9: 16}, {7: 16}]
+    assert plan_layout(table, [[0], [1]], Layout({7: (16, 2)})).regions() == [{7: 16}, {9: 16}]
+
+
+def test_what_stages_share_lies_before_what_is_of_one_alone() -> None:
+    table = owners((0, 7, 16), (1, 9, 16), (2, 11, 16), (3, 13, 16))
+    layout = plan_layout(table, [[3], [0, 1], [1, 2]], Layout())
+    assert layout.regions() == [{13: 16}, {9: 16}, {7: 16}, {11: 16}]
 
 
 def test_a_second_look_adds_to_the_first() -> None:
-    layout = plan_layout(owners((0, 7, 16)), [[0], []], Layout(({3: 100}, {5: 8})))
-    assert layout.regions == ({3: 100, 7: 16}, {5: 8})
+    layout = plan_layout(owners((0, 7, 16)), [[0], []], Layout({3: (100, 1), 5: (8, 2)}))
+    assert layout.regions() == [{3: 100, 7: 16}, {5: 8}]
     assert layout.encode() == bytes([0, 0, 0, 1, 0, 2, 0, 1])
 
 
 def test_a_region_has_room_for_headers_and_alignment() -> None:
-    sizes = Layout((dict.fromkeys(range(1, 201), 40), {})).sizes()
-    assert sizes == [(200 * 48 + 2 * PAGE - 1) // PAGE * PAGE, PAGE]
+    placed = {number: (40, 1) for number in range(1, 201)} | {201: (1, 2)}
+    assert Layout(placed).sizes() == [(200 * 48 + 2 * PAGE - 1) // PAGE * PAGE, 2 * PAGE]
