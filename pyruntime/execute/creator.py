@@ -8,8 +8,10 @@ joins them, clones                -->  CLONED: notes the pid
 MAPS_WANTED, waits                -->  writes the id maps, MAPS_WRITTEN
 clones the container's init       -->  CLONED: saves pid and start time, applies the limits meanwhile
 mounts; HOOKS_WANTED, waits       -->  prestart and createRuntime hooks, HOOKS_DONE
-pivots, ...; READY, waits         -->  rlimits, saves the state, PROCEED
+pivots, ...; READY, waits         -->  rlimits in a user namespace, PROCEED
 identity, seccomp; closes its end -->  end of the reports: the process is in place
+
+Orders that nothing has to be done for are given in advance: the executor then finds them when it comes to wait.
 """
 
 import os
@@ -17,7 +19,6 @@ import os
 from pyruntime.base.errors import ExpectedError, StepError, errno_text
 from pyruntime.execute.id_maps import write_id_maps
 from pyruntime.execute.session import CLONED, FAILED, NOTICE, REACHED, Report, Session
-from pyruntime.plan.identity import SetRlimit
 from pyruntime.plan.launch import LaunchPlan
 from pyruntime.plan.operations import (
     CGROUPS_READY,
@@ -31,6 +32,7 @@ from pyruntime.plan.operations import (
     Clone,
     LoadSeccomp,
     Operation,
+    SetRlimit,
 )
 
 TYPE_CHECKING = False
@@ -44,8 +46,9 @@ class ParentSteps:
     """What the parent does at each point of a launch; every function may raise ExpectedError.
 
     `cgroups`: make them (the executor's pid).  `started`: the last process exists (its pid).  `hooks`: run those of
-    the host.  `ready`: the process is set up (its pid), save that.  `listener`: it is about to load a filter with
-    notifications (its pid), take over the descriptor.  `notice`: the executor tolerated something.
+    the host.  `ready`: the process is set up (its pid); with `holds_back` it goes on only after that.  `listener`: it
+    is about to load a filter with notifications (its pid), take over the descriptor.  `notice`: the executor
+    tolerated something.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class ParentSteps:
         started: "Callable[[int], None] | None" = None,
         hooks: "Callable[[int], None] | None" = None,
         ready: "Callable[[int], None] | None" = None,
+        holds_back: bool = False,
         listener: "Callable[[int], None] | None" = None,
         notice: "Callable[[str], None] | None" = None,
     ) -> None:
@@ -62,6 +66,7 @@ class ParentSteps:
         self.started = started
         self.hooks = hooks
         self.ready = ready
+        self.holds_back = holds_back
         self.listener = listener
         self.notice = notice
 
@@ -95,16 +100,22 @@ class _Follower:
         self.plan = plan
         self.steps = steps
         self.user_id = user_id
-        self.clones_left = sum(isinstance(operation, Clone) for operation in session.operations)
+        self.clones_left = 0
+        self.awaited: list[int] = []
+        for operation in session.operations:
+            if isinstance(operation, Clone):
+                self.clones_left += 1
+            elif isinstance(operation, Await):
+                self.awaited.append(operation.rendezvous)
         self.is_ready = False
 
     def follow(self) -> int:
         if self.steps.cgroups is not None:
             self.steps.cgroups(self.session.pid)
-        if any(
-            isinstance(step, Await) and step.rendezvous == CGROUPS_READY for step in self.session.operations
-        ):
-            self.session.order(CGROUPS_READY)
+        if CGROUPS_READY in self.awaited:
+            self._order(CGROUPS_READY)
+        if self.steps.started is None:
+            self._order_in_advance()
         while True:
             report = self.session.next_report()
             if report is None:
@@ -125,6 +136,7 @@ class _Follower:
             self.clones_left -= 1
             if self.clones_left == 0 and self.steps.started is not None:
                 self._start(self.steps.started, report.value)
+                self._order_in_advance()
         elif report.kind == REACHED:
             self._answer(report.value)
 
@@ -137,22 +149,36 @@ class _Follower:
                 raise self._died() from None
             raise
 
+    def _order(self, rendezvous: int) -> None:
+        self.awaited.remove(rendezvous)
+        self.session.order(rendezvous)
+
+    def _order_in_advance(self) -> None:
+        """Give the orders that come next as far as nothing is to be done for them."""
+        if self.awaited[:1] == [HOOKS_DONE] and self.steps.hooks is None:
+            self._order(HOOKS_DONE)
+        waits_for_us = self.plan.rlimits or self.steps.listener is not None or self.steps.holds_back
+        if self.awaited == [PROCEED] and not waits_for_us:
+            self._order(PROCEED)
+
     def _answer(self, rendezvous: int) -> None:
         pid = self.session.pid
         if rendezvous == MAPS_WANTED and self.plan.id_maps is not None:
             write_id_maps(pid, self.plan.id_maps, user_id=self.user_id)
-            self.session.order(MAPS_WRITTEN)
+            self._order(MAPS_WRITTEN)
         elif rendezvous == HOOKS_WANTED:
             if self.steps.hooks is not None:
                 self.steps.hooks(pid)
-            self.session.order(HOOKS_DONE)
+            if HOOKS_DONE in self.awaited:
+                self._order(HOOKS_DONE)
         elif rendezvous == READY:
             for limit in self.plan.rlimits:
                 _apply_rlimit(pid, limit)
             if self.steps.ready is not None:
                 self.steps.ready(pid)
             self.is_ready = True
-            self.session.order(PROCEED)
+            if PROCEED in self.awaited:
+                self._order(PROCEED)
             # Here and not later: the next system call may already wait for an answer of the listener's owner.
             if self.steps.listener is not None:
                 self.steps.listener(pid)

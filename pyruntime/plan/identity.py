@@ -4,7 +4,6 @@ The order of these last steps is what makes them right; see `plan_identity`.
 """
 
 from pyruntime.base.errors import SpecError
-from pyruntime.base.record import Record
 from pyruntime.plan.capabilities import CapabilityMasks
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.operations import (
@@ -18,6 +17,7 @@ from pyruntime.plan.operations import (
     OwnStandardStreams,
     SetCapabilities,
     SetIoPriority,
+    SetRlimit,
     SetScheduler,
     SetSecurityAttribute,
     SetUmask,
@@ -62,19 +62,6 @@ _SCHEDULER_FLAGS = {
     "UTIL_CLAMP_MAX": 0x40,
 }
 _IO_CLASSES = {"RT": 1, "BE": 2, "IDLE": 3}
-
-
-class SetRlimit(Record):
-    """Set a resource limit of the container's process (prlimit(2), from the parent, which still has the right)."""
-
-    origin: str = ""
-    name: str
-    resource: int
-    soft: int
-    hard: int
-
-    def describe(self) -> str:
-        return f"limit {self.name} to {self.soft} (hard {self.hard})"
 
 
 def plan_rlimits(process: Process) -> "Iterator[SetRlimit]":

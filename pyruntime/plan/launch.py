@@ -8,7 +8,6 @@ from pyruntime.plan.cpu_list import cpu_mask
 from pyruntime.plan.devices import plan_devices
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.identity import (
-    SetRlimit,
     final_environment,
     plan_apparmor,
     plan_identity,
@@ -45,6 +44,7 @@ from pyruntime.plan.operations import (
     SetAffinity,
     SetDumpable,
     SetOomScore,
+    SetRlimit,
     SetUmask,
     Tell,
 )
@@ -58,6 +58,7 @@ from pyruntime.spec.linux import Linux
 
 CGROUP_SLOT = 0
 _NEW_USER = 0x10000000
+_NEW_CGROUP = 0x02000000
 
 
 class IdMaps(Record):
@@ -83,7 +84,10 @@ class HostHook(Record):
 
 
 class LaunchPlan(Record):
-    """A plan: what the executor does (`operations`) and what the parent does meanwhile."""
+    """A plan: what the executor does (`operations`) and what the parent does meanwhile.
+
+    `rlimits` are those that the parent sets: a process in a user namespace may not raise its own.
+    """
 
     operations: tuple[Operation, ...]
     cgroup: CgroupPlan
@@ -112,6 +116,7 @@ def plan_create(
     options = options or LaunchOptions()
     process = _process_of(config)
     created, joined = read_namespaces(config)
+    namespaces = created | sum(joined)
     cgroup = plan_cgroup(
         config, layout, container_id, rootless=facts.rootless, cgroup_manager=options.cgroup_manager
     )
@@ -131,20 +136,19 @@ def plan_create(
     operations += plan_cgroup_entry(cgroup)
     operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
     operations += plan_init(view, mounts, plan_devices(view), options)
-    operations += _plan_end(config, process, facts, load)
-    operations.append(AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd))
-    operations += plan_container_hooks(view, options, "startContainer", "created")
-    operations.append(_plan_execute(process, options))
+    own, parents = _plan_limits(process, namespaces)
+    operations += _plan_end(config, process, facts, load, own)
+    operations += _plan_start(view, process, options)
     return LaunchPlan(
         operations=tuple(operations),
         cgroup=cgroup,
         id_maps=_plan_id_maps(config) if created & _NEW_USER else None,
-        rlimits=tuple(plan_rlimits(process)),
+        rlimits=parents,
         filter=request,
         net_devices=plan_net_devices(view),
         host_hooks=_plan_host_hooks(config.hooks or Hooks()),
         resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
-        namespaces=created | sum(joined),
+        namespaces=namespaces,
     )
 
 
@@ -166,10 +170,7 @@ def plan_exec(
     operations = _plan_front(process, facts, options)
     # A process of the container must not be able to look into this one once it is in its pid namespace.
     operations.append(SetDumpable(dumpable=0))
-    operations += _plan_exec_entry(process, cgroup)
-    if namespaces:
-        operations.append(JoinProcess(pidfd_fd=options.init_fd, flags=namespaces))
-    operations.append(Clone(flags=0))
+    operations += _plan_exec_entry(process, cgroup, namespaces, options)
     if namespaces & _NEW_USER:
         operations.append(BecomeRoot())
     operations.append(NewSession())
@@ -179,12 +180,13 @@ def plan_exec(
         operations.append(plan_console(process, options, bind=0))
     operations += plan_apparmor(process, facts)
     operations += plan_execution_domain(config.linux or Linux())
-    operations += _plan_end(config, process, facts, load)
+    own, parents = _plan_limits(process, namespaces)
+    operations += _plan_end(config, process, facts, load, own)
     operations.append(_plan_execute(process, options))
     return LaunchPlan(
         operations=tuple(operations),
         cgroup=cgroup,
-        rlimits=tuple(plan_rlimits(process)),
+        rlimits=parents,
         filter=request,
         namespaces=namespaces,
     )
@@ -214,8 +216,10 @@ def _plan_front(process: Process, facts: HostFacts, options: LaunchOptions) -> l
     return operations
 
 
-def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
-    """Into the container's cgroups, on the CPUs that execCPUAffinity names before and after that."""
+def _plan_exec_entry(
+    process: Process, cgroup: CgroupPlan, namespaces: int, options: LaunchOptions
+) -> list[Operation]:
+    """Into the container's cgroups and namespaces, on the CPUs that execCPUAffinity names before and after that."""
     operations: list[Operation] = []
     affinity = process.exec_cpu_affinity
     where = "/process/execCPUAffinity"
@@ -225,11 +229,7 @@ def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
     if cgroup.attach:
         operations.append(Await(rendezvous=CGROUPS_READY))
     operations += [JoinCgroup(host_path=path) for path in cgroup.join_files]
-    if cgroup.clone_directory:
-        operations += [
-            OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory),
-            Clone(flags=0, cgroup_slot=CGROUP_SLOT),
-        ]
+    operations += _plan_joins(cgroup, namespaces, options)
     if affinity is not None and affinity.final:
         operations.append(
             SetAffinity(origin=f"{where}/final", cpus=cpu_mask(affinity.final, f"{where}/final"))
@@ -239,14 +239,57 @@ def _plan_exec_entry(process: Process, cgroup: CgroupPlan) -> list[Operation]:
     return operations
 
 
+def _plan_start(view: ContainerView, process: Process, options: LaunchOptions) -> list[Operation]:
+    gate = (
+        [AwaitStart(fifo_fd=options.fifo_fd, failure_fd=options.failure_fd)]
+        if options.waits_for_start
+        else []
+    )
+    hooks = plan_container_hooks(view, options, "startContainer", "created")
+    return [*gate, *hooks, _plan_execute(process, options)]
+
+
+def _plan_limits(process: Process, namespaces: int) -> tuple[tuple[SetRlimit, ...], tuple[SetRlimit, ...]]:
+    """The resource limits that the process sets itself, and those that the parent sets for it."""
+    limits = tuple(plan_rlimits(process))
+    return ((), limits) if namespaces & _NEW_USER else (limits, ())
+
+
+def _plan_joins(cgroup: CgroupPlan, namespaces: int, options: LaunchOptions) -> list[Operation]:
+    """Into a cgroup of v2, and into namespaces.  A process is cloned into either, and one clone can do both.
+
+    Not so with a user namespace: whoever is in there may not write to the cgroup.  And not from a cgroup namespace,
+    outside of which the process still is.
+    """
+    if not cgroup.clone_directory:
+        joins = [JoinProcess(pidfd_fd=options.init_fd, flags=namespaces)] if namespaces else []
+        return [*joins, Clone(flags=0)]
+    opened = OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory)
+    entered = Clone(flags=0, cgroup_slot=CGROUP_SLOT)
+    if namespaces & _NEW_USER:
+        return [opened, entered, JoinProcess(pidfd_fd=options.init_fd, flags=namespaces), Clone(flags=0)]
+    before, after = namespaces & ~_NEW_CGROUP, namespaces & _NEW_CGROUP
+    return [
+        opened,
+        *([JoinProcess(pidfd_fd=options.init_fd, flags=before)] if before else []),
+        entered,
+        *([JoinProcess(pidfd_fd=options.init_fd, flags=after)] if after else []),
+    ]
+
+
 def _plan_end(
-    config: Config, process: Process, facts: HostFacts, load: LoadSeccomp | None
+    config: Config,
+    process: Process,
+    facts: HostFacts,
+    load: LoadSeccomp | None,
+    limits: tuple[SetRlimit, ...],
 ) -> list[Operation]:
     """The last steps of every plan before the program: the parent saves the state in their middle."""
     return [
         *_plan_process(process, facts, load),
         Tell(rendezvous=READY),
         Await(rendezvous=PROCEED),
+        *limits,
         *plan_selinux(process, facts),
         CloseOwn(),
         *plan_identity(process, facts, load, keep_groups=KEEP_GROUPS in config.annotations),

@@ -7,11 +7,13 @@ class LaunchOptions(Record):
     """What the command line adds to the config.
 
     The descriptors are numbers in the executor's process; -1 where `explain` plans without any.
+    `waits_for_start`: the init stops before its program until `start` lets it go on.
     `first_private` is the first descriptor that the container must not keep (3 + LISTEN_FDS + preserved ones).
     """
 
     no_pivot: bool = False
     no_new_keyring: bool = False
+    waits_for_start: bool = True
     cgroup_manager: str = "cgroupfs"
     first_private: int = 3
     listen_fds: int = 0

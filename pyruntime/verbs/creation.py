@@ -46,12 +46,14 @@ _END_OF_INIT_MS = 10_000
 class CreateOptions(Record):
     """What `create` and `run` may be told.
 
+    `starts`: the process is executed at once, without waiting for `start`.
     `console_fd`: a connected socket that gets the pty's master.  `pidfd_fd`: one that gets a pidfd of the init, and is
     closed then.  `preserve_fds`: how many descriptors after 2 (and
     after those of LISTEN_FDS) the container keeps.  `stdio`: what it gets as 0, 1 and 2
     instead of ours.  `observe`: told of each finished step and its nanoseconds.
     """
 
+    starts: bool = False
     config_path: str = ""
     no_pivot: bool = False
     no_new_keyring: bool = False
@@ -93,6 +95,7 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
     launch_options = LaunchOptions(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
+        waits_for_start=not options.starts,
         cgroup_manager=options.cgroup_manager,
         first_private=first_private(options),
         listen_fds=options.listen_fds,
@@ -130,7 +133,7 @@ def create_container(
     options: CreateOptions,
     observe: "Callable[[int, int], None] | None" = None,
 ) -> ContainerState:
-    """Make the container; when this returns it waits for `start`.
+    """Make the container; when this returns it waits for `start`, or with `options.starts` its process was executed.
 
     Raises:
         ExpectedError: something failed.  Then nothing is left: no state, cgroup, mount, process or fifo.
@@ -231,9 +234,8 @@ class Creation:
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
         self.save()
         os.mkfifo(f"{self.directory}/{UNFINISHED_FIFO}", 0o600)
-        fifo = os.open(f"{self.directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC)
-        failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        descriptors = {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
+        descriptors = {} if options.starts else self._gate()
+        gate = tuple(descriptors.values())
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
         descriptors.update(self._hook_logs())
@@ -249,11 +251,14 @@ class Creation:
                 stdio=options.stdio,
             )
         finally:
-            os.close(fifo)
-            os.close(failure)
+            for descriptor in gate:
+                os.close(descriptor)
             if listener is not None:
                 listener.close_theirs()
         self._launch(session, listener)
+        # What was an unfinished gate until now says that the container is made.
+        if options.starts:
+            os.unlink(f"{self.directory}/{UNFINISHED_FIFO}")
         if options.pidfd_fd >= 0:
             from pyruntime.execute.pidfd_socket import INIT, send_pidfd
 
@@ -261,6 +266,12 @@ class Creation:
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
         return self.state
+
+    def _gate(self) -> dict[int, int]:
+        """The fifo that the init waits on, and the file for what goes wrong after it."""
+        fifo = os.open(f"{self.directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC)
+        failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
 
     def _hook_logs(self) -> dict[int, int]:
         """What the container's own hooks append to; it lives as long as this process."""
@@ -274,7 +285,7 @@ class Creation:
         steps = ParentSteps(
             cgroups=self.make_cgroups,
             started=self.started,
-            hooks=self.run_hooks,
+            hooks=self.run_hooks if self.hooks.prestart or self.hooks.create_runtime else None,
             ready=self._ready,
         )
         if listener is not None:
@@ -322,23 +333,23 @@ class Creation:
 
     def run_hooks(self, pid: int) -> None:
         """Run the prestart and createRuntime hooks."""
-        if self.hooks.prestart or self.hooks.create_runtime:
-            # prestart is of a time when it ran between create and start, and its hooks expect what was so then.
-            for hooks, name, status in (
-                (self.hooks.prestart, "prestart", CREATED),
-                (self.hooks.create_runtime, "createRuntime", CREATING),
-            ):
-                document = hook_document(self.state, status, pid)
-                run_hooks(
-                    hooks,
-                    name=name,
-                    state=document,
-                    bundle=self.prepared.bundle,
-                    logs=HookLogs.of(self.state.annotations),
-                )
+        # prestart is of a time when it ran between create and start, and its hooks expect what was so then.
+        for hooks, name, status in (
+            (self.hooks.prestart, "prestart", CREATED),
+            (self.hooks.create_runtime, "createRuntime", CREATING),
+        ):
+            document = hook_document(self.state, status, pid)
+            run_hooks(
+                hooks,
+                name=name,
+                state=document,
+                bundle=self.prepared.bundle,
+                logs=HookLogs.of(self.state.annotations),
+            )
 
     def _ready(self, _pid: int) -> None:
-        os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
+        if self.prepared.options.waits_for_start:
+            os.rename(f"{self.directory}/{UNFINISHED_FIFO}", f"{self.directory}/{FIFO}")
 
     def undo(self) -> None:
         """Take everything back."""

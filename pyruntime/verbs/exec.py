@@ -272,6 +272,7 @@ class Execution:
             steps.started = lambda pid: join_groups(joined, pid)
         if pidfd_socket >= 0 or self.console >= 0:
             steps.ready = lambda pid: self._ready(pid, pidfd_socket)
+            steps.holds_back = True
         return steps
 
     def _ready(self, pid: int, pidfd_socket: int) -> None:

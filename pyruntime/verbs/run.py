@@ -17,7 +17,7 @@ from pyruntime.verbs.launching import (
     step_observer,
     warn_of_tolerated,
 )
-from pyruntime.verbs.start import start_container
+from pyruntime.verbs.start import run_poststart
 
 USAGE = "[options] <container-id>"
 OPTIONS = (
@@ -31,7 +31,7 @@ _NEW_PID = 0x20000000
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
     container_id, detached = arguments.positional[0], arguments.flag("detach")
-    create = read_create_options(arguments, options)
+    create = read_create_options(arguments, options).replace(starts=True)
     prepared = prepare(arguments.get("bundle", "."), container_id, create)
     store = Store(options.root)
     if arguments.flag("explain"):
@@ -55,7 +55,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         console_fd=theirs, pidfd_fd=pidfd_connection(arguments, prepared.config.annotations)
     )
     if detached:
-        _start_or_delete(store, create_container(store, prepared, create, observe))
+        _run_poststart_or_delete(store, create_container(store, prepared, create, observe))
         return 0
     # With a pid namespace of its own every orphan of the container goes to its init.
     if not prepared.plan.namespaces & _NEW_PID and not arguments.flag("no-subreaper"):
@@ -64,7 +64,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     try:
         state = create_container(store, prepared, create, observe)
         master = _master(ours, theirs)
-        _start_or_delete(store, state)
+        _run_poststart_or_delete(store, state)
         code = wait_in_foreground(state.pid, signals, master=master)
     finally:
         signals.close()
@@ -83,9 +83,11 @@ def _master(ours: int, theirs: int) -> int:
     return take_master(ours)
 
 
-def _start_or_delete(store: Store, state: ContainerState) -> None:
+def _run_poststart_or_delete(store: Store, state: ContainerState) -> None:
+    if not state.has_poststart:
+        return
     try:
-        start_container(store, state.id, state)
+        run_poststart(store, state)
     except BaseException:
         delete_container(store, state.id, force=True)
         raise

@@ -27,10 +27,8 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     return 0
 
 
-def start_container(store: Store, container_id: str, created: ContainerState | None = None) -> None:
+def start_container(store: Store, container_id: str) -> None:
     """Run the user's process; returns when it has been executed and the poststart hooks have run.
-
-    `created`: the state, if the caller has just created the container.
 
     Raises:
         StateError: the container is not in the state created.
@@ -38,9 +36,9 @@ def start_container(store: Store, container_id: str, created: ContainerState | N
         StepError: a poststart hook failed; the container has been killed.
     """
     with store.lock(container_id):
-        state = created or store.load(container_id)
+        state = store.load(container_id)
         directory = store.directory(container_id)
-        status = CREATED if created is not None else status_of(state, directory)
+        status = status_of(state, directory)
         if status != CREATED:
             raise StateError(_REFUSALS[status], where=container_id)
         try:
@@ -53,7 +51,7 @@ def start_container(store: Store, container_id: str, created: ContainerState | N
         finally:
             os.close(init)
         if state.has_poststart:
-            _run_poststart(store, state)
+            run_poststart(store, state)
 
 
 def _open_gate(directory: str, init: int, container_id: str) -> None:
@@ -95,7 +93,7 @@ def _raise_failure(directory: str, init: int, container_id: str) -> None:
         raise HostError(text if text.startswith(prefix) else prefix + text, where=container_id)
 
 
-def _run_poststart(store: Store, state: ContainerState) -> None:
+def run_poststart(store: Store, state: ContainerState) -> None:
     """Run the poststart hooks; if one fails the container is killed (runtime.md of the spec, "Lifecycle")."""
     from pyruntime.execute.hooks import HookLogs, run_hooks
     from pyruntime.spec.load import decode_config

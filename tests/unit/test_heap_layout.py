@@ -45,5 +45,5 @@ def test_a_second_look_adds_to_the_first() -> None:
 
 
 def test_a_region_has_room_for_headers_and_alignment() -> None:
-    placed = {number: (40, 1) for number in range(1, 201)} | {201: (1, 2)}
+    placed = dict.fromkeys(range(1, 201), (40, 1)) | {201: (1, 2)}
     assert Layout(placed).sizes() == [(200 * 48 + 2 * PAGE - 1) // PAGE * PAGE, 2 * PAGE]

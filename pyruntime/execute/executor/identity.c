@@ -159,12 +159,16 @@ void do_SetUmask(const struct argument *a)
 void do_KeepBounding(const struct argument *a)
 {
     for (int capability = 0; capability < 64; capability++) {
-        if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) < 0)
-            return; /* past the last one that this kernel knows */
-        if (a[0].number >> capability & 1)
+        if (a[0].number >> capability & 1 || prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
             continue;
-        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+        if (errno == EINVAL)
+            return; /* past the last one that this kernel knows */
+        /* Without the right to drop it is an error only if there is something to drop. */
+        int error = errno;
+        if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0) {
+            errno = error;
             fail("prctl", "PR_CAPBSET_DROP");
+        }
     }
 }
 
@@ -196,19 +200,20 @@ void do_SetCapabilities(const struct argument *a)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2];
-    uint64_t bounding = 0;
 
     if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
         fail("prctl", "PR_SET_KEEPCAPS");
     if (syscall(SYS_capget, &header, data) < 0)
         fail("capget", "");
-    for (int capability = 0; capability < 64; capability++)
-        if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0)
-            bounding |= 1ULL << capability;
     uint64_t held = data[0].permitted | (uint64_t)data[1].permitted << 32;
     uint64_t inherited = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
     uint64_t permitted = a[1].number & held;
-    uint64_t inheritable = a[2].number & (inherited | (held & bounding));
+    uint64_t inheritable = a[2].number & inherited;
+    for (int capability = 0; capability < 64; capability++) {
+        uint64_t bit = 1ULL << capability;
+        if ((a[2].number & ~inherited & held & bit) != 0 && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0)
+            inheritable |= bit;
+    }
     if (permitted != a[1].number || inheritable != a[2].number)
         report_notice("some capabilities of the config cannot be granted");
     if (set_capabilities(a[0].number & permitted, permitted, inheritable) < 0)

@@ -76,8 +76,9 @@
     X(72, EnterRoot, "")                                                                                     \
     X(73, Unmount, "s")                                                                                      \
     X(74, AddFilesystem, "sssis")                                                                            \
-    X(75, OpenNamespace, "is")
+    X(75, OpenNamespace, "is")                                                                               \
+    X(76, SetRlimit, "siii")
 
-#define LARGEST_OPERATION 75
+#define LARGEST_OPERATION 76
 
 #endif

@@ -193,6 +193,14 @@ void do_LoadSeccomp(const struct argument *a)
         fail("seccomp", "SECCOMP_SET_MODE_FILTER");
 }
 
+void do_SetRlimit(const struct argument *a)
+{
+    const uint64_t limit[2] = {a[2].number, a[3].number};
+
+    if (syscall(SYS_prlimit64, 0, (int)a[1].number, limit, NULL) < 0)
+        fail("prlimit", "");
+}
+
 void do_SetScheduler(const struct argument *a)
 {
     if (a[0].size < 48 || syscall(SYS_sched_setattr, 0, a[0].text, 0) < 0)

@@ -107,6 +107,7 @@ from pyruntime.plan.operations.process import (
     SetIoPriority,
     SetMemoryPolicy,
     SetPersonality,
+    SetRlimit,
     SetScheduler,
     SetUmask,
 )
@@ -206,6 +207,7 @@ __all__ = [
     "SetOomScore",
     "SetPersonality",
     "SetPropagation",
+    "SetRlimit",
     "SetRootPropagation",
     "SetScheduler",
     "SetSecurityAttribute",

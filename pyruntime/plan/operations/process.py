@@ -45,6 +45,19 @@ class ChangeDirectory(Operation):
         return f"change to the directory {self.path}"
 
 
+class SetRlimit(Operation):
+    """Set a resource limit (prlimit(2)): by the process itself, or by the parent if the process has lost the right."""
+
+    code = 76
+    name: str
+    resource: int
+    soft: int
+    hard: int
+
+    def describe(self) -> str:
+        return f"limit {self.name} to {self.soft} (hard {self.hard})"
+
+
 class SetUmask(Operation):
     code = 55
     mask: int
