@@ -1,10 +1,8 @@
 """Reads config.json."""
 
-import os
-
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import HostError, SpecError, errno_text
-from pyruntime.base.jsonio import LARGEST_DOCUMENT, loads
+from pyruntime.base.jsonio import loads, read_bytes
 from pyruntime.spec.annotations import with_annotations
 from pyruntime.spec.config import Config
 
@@ -40,25 +38,16 @@ def decode_config(text: bytes, *, without: tuple[str, ...] = ()) -> Config:
 
 
 def read_text(path: str) -> bytes:
-    """The file, but not much more of it than is allowed: `loads` refuses what is too large.
+    """The text of a config, which `loads` may still refuse.
 
     Raises:
         SpecError: the file is missing.
         HostError: it cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            parts: list[bytes] = []
-            size = 0
-            while size <= LARGEST_DOCUMENT and (part := os.read(descriptor, 1 << 16)):
-                parts.append(part)
-                size += len(part)
-        finally:
-            os.close(descriptor)
+        return read_bytes(path)
     except FileNotFoundError:
         hint = "name the bundle with --bundle, or make a config with: pyruntime spec"
         raise SpecError("JSON specification file config.json not found", where=path, hint=hint) from None
     except OSError as error:
         raise HostError(f"cannot read the config: {errno_text(error.errno or 0)}", where=path) from None
-    return b"".join(parts)

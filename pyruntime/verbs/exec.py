@@ -4,7 +4,7 @@ import os
 
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import ExpectedError, SpecError, StateError, UsageError
-from pyruntime.base.jsonio import loads
+from pyruntime.base.jsonio import read_document
 from pyruntime.execute import session as places
 from pyruntime.execute.creator import ParentSteps, launch
 from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
@@ -102,8 +102,7 @@ def _process(arguments: Arguments, config: Config) -> Process:
     """The process asked for: a file as it is, or the container's own with what the command line says."""
     path = arguments.get("process")
     if path:
-        with open(path, "rb") as file:
-            return _with_defaults(decode(Process, loads(file.read(), where=path)), config.process)
+        return _with_defaults(decode(Process, read_document(path)), config.process)
     base = config.process
     if base is None:
         raise SpecError("config has no process", where="/process", hint="use --process")

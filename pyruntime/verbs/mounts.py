@@ -3,8 +3,8 @@
 import os
 
 from pyruntime.base.decode import decode
-from pyruntime.base.errors import HostError, SpecError, StateError, UsageError, errno_text
-from pyruntime.base.jsonio import loads
+from pyruntime.base.errors import SpecError, StateError, UsageError
+from pyruntime.base.jsonio import read_document
 from pyruntime.base.record import Record
 from pyruntime.execute.session import INIT_FD, descriptor_base
 from pyruntime.execute.steps import run_to_end
@@ -46,12 +46,7 @@ def read_mounts(path: str) -> tuple[Mount, ...]:
         SpecError: it is something else.
         HostError: it cannot be read.
     """
-    try:
-        descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise HostError(f"open {path}: {errno_text(error.errno or 0)}") from None
-    with open(descriptor, "rb") as file:
-        document = loads(file.read(), where=path)
+    document = read_document(path)
     return decode(MountList, document if isinstance(document, dict) else {"mounts": document}).mounts
 
 

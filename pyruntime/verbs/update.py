@@ -4,7 +4,7 @@ import os
 
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import HostError, StateError, UsageError
-from pyruntime.base.jsonio import loads
+from pyruntime.base.jsonio import read_document
 from pyruntime.execute.cgroup_update import update_limits
 from pyruntime.execute.cgroups import read_value
 from pyruntime.plan.cgroup.operations import CgroupOperation, WriteCgroupFile
@@ -103,7 +103,7 @@ def read_resources(arguments: Arguments) -> Resources:
     """
     path = arguments.get("resources")
     if path:
-        return decode(Resources, loads(_read(path), where=path))
+        return decode(Resources, read_document(path))
     cpu = Cpu(
         shares=_number(arguments, "cpu-share"),
         quota=_number(arguments, "cpu-quota"),
@@ -156,21 +156,6 @@ def _size(arguments: Arguments, name: str) -> int | None:
     if not whole.isascii() or not whole.isdigit() or (dot and not fraction.isdigit()):
         raise UsageError(f"invalid value for {name}: invalid size: '{text}'", hint="such as 512m, 2g or -1")
     return int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if dot else 0)
-
-
-def _read(path: str) -> bytes:
-    try:
-        descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise HostError(f"open {path}: {os.strerror(error.errno or 0).lower()}") from None
-    parts: list[bytes] = []
-    try:
-        while part := os.read(descriptor, 1 << 16):
-            parts.append(part)
-    finally:
-        if path != "-":
-            os.close(descriptor)
-    return b"".join(parts)
 
 
 def _current(state: ContainerState) -> CurrentLimits:

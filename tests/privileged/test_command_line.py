@@ -382,3 +382,20 @@ def test_a_memory_limit_that_is_too_small_is_named(runtime: Runtime) -> None:
     assert killed or "memory.limit_in_bytes = 4096: device or resource busy" in failed.stderr
     assert "(/linux/resources/memory/limit)" in failed.stderr
     assert runtime.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "words", ["exec --process FILE ID", "update --resources FILE ID", "mounts add ID FILE"]
+)
+def test_documents_that_cannot_be_read(runtime: Runtime, words: str) -> None:
+    name = created(runtime)
+    for path, reason in (
+        ("/absent", "open /absent: no such file or directory"),
+        ("/", "read /: is a directory"),
+    ):
+        given = [{"FILE": path, "ID": name}.get(word, word) for word in words.split()]
+        code, text = failure(runtime, *given)
+        assert (code, text.partition(": ")[2].removeprefix(f"{name}: ")) == (
+            255 if given[0] == "exec" else 1,
+            reason,
+        )
