@@ -86,9 +86,12 @@ def failure_of(operation: CgroupOperation, error: OSError) -> StepError:
     number = error.errno or 0
     text = f"{operation.describe()}: {errno_text(number)}"
     hint = ""
-    if number == errno.EBUSY and isinstance(operation, WriteCgroupFile) and "memory" in operation.path:
-        usage = read_value(operation.path.rsplit("/", 1)[0] + "/memory.usage_in_bytes")
-        hint = f"the cgroup uses {usage} bytes already: the limit must be larger"
+    limit = _memory_limit(operation) if number == errno.EBUSY else None
+    if limit is not None:
+        directory, value = limit
+        usage, peak = (read_value(f"{directory}/memory.{name}_in_bytes") for name in ("usage", "max_usage"))
+        text = f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})"
+        hint = "the kernel refuses a limit below what is used, as far as it cannot free that"
     elif number in (errno.EACCES, errno.EPERM):
         hint = "the caller may not write there: delegate the cgroup, or leave the limits out"
     elif number == errno.ENOENT:
@@ -98,6 +101,16 @@ def failure_of(operation: CgroupOperation, error: OSError) -> StepError:
     return StepError(
         f"cannot set up cgroups: {text}", where=operation.origin, hint=hint, call="write", errno=number
     )
+
+
+def _memory_limit(operation: CgroupOperation) -> tuple[str, str] | None:
+    """The cgroup of v1 and the limit, if it is a memory limit that is written."""
+    if isinstance(operation, WriteMemoryLimits):
+        return operation.directory, operation.limit
+    if isinstance(operation, WriteCgroupFile):
+        directory, _, name = operation.path.rpartition("/")
+        return (directory, operation.value) if name == "memory.limit_in_bytes" else None
+    return None
 
 
 def _make(operation: MakeCgroup) -> bool:
