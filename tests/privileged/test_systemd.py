@@ -280,13 +280,17 @@ def as_user(user: int, words: list[str], **variables: str) -> subprocess.Complet
         return subprocess.CompletedProcess(words, done.returncode, out.read(), "")
 
 
-@pytest.mark.usefixtures("systemd")
-def test_without_root_the_users_systemd_makes_the_unit(runtime: Runtime) -> None:
+def user_with_systemd() -> int:
     users = [int(path.parent.name) for path in Path("/run/user").glob("*/bus")]
     users = [user for user in users if user != 0]
     if not users or not is_unified():
         pytest.skip("cgroup v2 and a user whose systemd runs: there is none here")
-    user, name = users[0], runtime.new_id()
+    return users[0]
+
+
+@pytest.mark.usefixtures("systemd")
+def test_without_root_the_users_systemd_makes_the_unit(runtime: Runtime) -> None:
+    user, name = user_with_systemd(), runtime.new_id()
     bundle = runtime.bundle("sleep", "100")
     (bundle / "config.json").unlink()
     for path in (bundle, *bundle.rglob("*")):
@@ -316,6 +320,39 @@ def test_without_root_the_users_systemd_makes_the_unit(runtime: Runtime) -> None
     finally:
         done = as_user(user, [*command, "delete", "--force", name])
     assert (done.returncode, done.stdout) == (0, "")
+    assert not Path(f"/sys/fs/cgroup{group}").exists()
+
+
+# A life in one go: another user namespace of the same user would have no rights over the container.
+IN_A_USER_NAMESPACE = """
+group() { sed s/0::// "/proc/$(cat $bundle/pid)/cgroup"; }
+$command --systemd-cgroup run --detach --pid-file $bundle/pid --bundle $bundle box >/dev/null || exit 1
+group
+cat /sys/fs/cgroup$(group)/pids.max /sys/fs/cgroup$(group)/memory.max
+$command exec box cat /proc/self/cgroup
+$command update --pids-limit 23 box
+cat /sys/fs/cgroup$(group)/pids.max
+$command delete --force box
+$command list --quiet
+"""
+
+
+@pytest.mark.usefixtures("systemd")
+def test_root_of_a_user_namespace_has_a_unit_of_the_users_systemd(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["resources"] = {"pids": {"limit": 22}, "memory": {"limit": 64 << 20}}
+        for mount in config["mounts"]:
+            mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+
+    user = user_with_systemd()
+    bundle = runtime.bundle("sleep", "100", edit=edit)
+    for path in (bundle, *bundle.rglob("*")):
+        os.chown(path, user, user, follow_symlinks=False)
+    command = [*program("pyruntime"), "--root", f"{bundle}/state"]
+    apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", IN_A_USER_NAMESPACE]
+    done = as_user(user, apart, command=" ".join(command), bundle=str(bundle))
+    group = f"/user.slice/user-{user}.slice/user@{user}.service/user.slice/pyruntime-box.scope"
+    assert done.stdout.splitlines() == [group, "22", str(64 << 20), f"0::{group}", "23"]
     assert not Path(f"/sys/fs/cgroup{group}").exists()
 
 
