@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
+from oci_image.value import Value
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ _MAX_BYTES = 8 << 20
 _MAX_ID = (1 << 32) - 2
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Value):
     """Numeric ids; `additional_gids` are the supplementary groups."""
 
     uid: int = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.model.platform import Platform, host_platform
 from oci_image.pack.image import History, ImageDraft, load_draft, new_draft
 from oci_image.store.content import Store
+from oci_image.value import Value, fresh
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ CLEARABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigChanges:
+class ConfigChanges(Value):
     """What to change; None and empty values leave a property as it is.
 
     `clear` comes first and names properties as CLEARABLE has them.  Variables, labels, ports, volumes and
@@ -57,7 +56,7 @@ class ConfigChanges:
     onbuild: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = fresh(default_factory=dict)
     healthcheck: dict[str, Any] | None = None
     created: str | None = None
     author: str | None = None
@@ -66,7 +65,7 @@ class ConfigChanges:
     variant: str | None = None
     os_version: str | None = None
     os_features: tuple[str, ...] = ()
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = fresh(default_factory=dict)
 
 
 def configure_image(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError, IntegrityError, RegistryError
@@ -15,6 +14,7 @@ from oci_image.model.digest import Digest
 from oci_image.model.document import parse_document
 from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, converted_type, essence
 from oci_image.model.platform import Platform, host_platform
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,7 @@ _NO_PROGRESS: Callable[[Descriptor, int], None] = lambda _descriptor, _count: No
 _NO_WARNING: Callable[[str], None] = lambda _text: None  # noqa: E731
 
 
-@dataclass(frozen=True, slots=True)
-class CopyOptions:
+class CopyOptions(Value):
     """How to copy.
 
     Of an index the one image for `platform` is copied, or with `every_platform` the index and all of it.
@@ -45,12 +44,11 @@ class CopyOptions:
     keep_digests: bool = False
     referrers: bool = False
     jobs: int = 6
-    progress: Callable[[Descriptor, int], None] = field(default=_NO_PROGRESS)
-    warn: Callable[[str], None] = field(default=_NO_WARNING)
+    progress: Callable[[Descriptor, int], None] = _NO_PROGRESS
+    warn: Callable[[str], None] = _NO_WARNING
 
 
-@dataclass(frozen=True, slots=True)
-class CopyResult:
+class CopyResult(Value):
     """The descriptor of what got the name, and how much was moved and how much was there already."""
 
     root: Descriptor
@@ -59,13 +57,13 @@ class CopyResult:
     size: int
 
 
-@dataclass
 class _Work:
     """Documents with everything below them before them, and the blobs they need, each once."""
 
-    documents: list[tuple[Descriptor, bytes]] = field(default_factory=list)
-    blobs: dict[str, Descriptor] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.documents: list[tuple[Descriptor, bytes]] = []
+        self.blobs: dict[str, Descriptor] = {}
+        self.seen: set[str] = set()
 
 
 def copy_image(source: Source, destination: Destination, options: CopyOptions | None = None) -> CopyResult:
@@ -87,7 +85,7 @@ def copy_image(source: Source, destination: Destination, options: CopyOptions | 
         if not form:
             raise
         work = _Work()
-        _plan(source, root, data, replace(options, form=form), work, 0)
+        _plan(source, root, data, options.replace(form=form), work, 0)
         try:
             _put_documents(destination, work)
         except RegistryError:

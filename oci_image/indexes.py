@@ -7,7 +7,6 @@ What is added is copied into the store first, so that an index is whole and can 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.copying import CopyOptions, copy_image
@@ -21,6 +20,7 @@ from oci_image.model.registry_reference import full_name
 from oci_image.store.content import INDEX_TYPE, Store, default_store_path, name_of
 from oci_image.store.layout import REF_NAME
 from oci_image.transports.layout import LayoutDestination
+from oci_image.value import Value, fresh
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
-@dataclass(frozen=True, slots=True)
-class EntryChanges:
+class EntryChanges(Value):
     """What to set of an entry of an index; what is empty stays as it is."""
 
     os: str = ""
@@ -42,7 +41,7 @@ class EntryChanges:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = fresh(default_factory=dict)
 
 
 def create_index(
@@ -207,7 +206,7 @@ def _entries_of(
     finally:
         destination.close()
         source.close()
-    entry = replace(root, annotations={}).to_entry()
+    entry = root.replace(annotations={}).to_entry()
     if config.get("os"):
         told = {
             key: config.get(key) for key in ("architecture", "os", "variant", "os.version", "os.features")

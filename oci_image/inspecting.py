@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from oci_image.copying import choose_platform
@@ -13,6 +12,7 @@ from oci_image.model.document import MAX_DOCUMENT_BYTES, list_of, object_of, par
 from oci_image.model.media_types import CONFIGS, INDEXES, essence
 from oci_image.model.platform import Platform, host_platform
 from oci_image.transports.interface import read_blob
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from oci_image.transports.interface import Source
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDocuments:
+class ImageDocuments(Value):
     """The manifest of an image on one platform, its parts, and its config (empty for an artifact)."""
 
     root: Descriptor
@@ -32,8 +31,7 @@ class ImageDocuments:
     layers: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryStep:
+class HistoryStep(Value):
     """One step of an image's making, and the bytes of the blob that it added, if it added one."""
 
     created: str

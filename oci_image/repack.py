@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
@@ -26,6 +25,7 @@ from oci_image.pack.overlay_changes import OverlayChanges
 from oci_image.snapshots.overlay import BUNDLE_FILE
 from oci_image.snapshots.place import is_ready, lower_of
 from oci_image.store.content import Store
+from oci_image.value import Value, fresh
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class RepackOptions:
+class RepackOptions(Value):
     """How to repack.
 
     `compression` "auto" is that of the image's last layer; level 0 is the usual one.  Below `mask_paths`, and
@@ -52,12 +51,11 @@ class RepackOptions:
     mask_paths: tuple[str, ...] = ()
     mask_volumes: bool = True
     refresh: bool = False
-    history: History | None = field(default_factory=lambda: History(created_by="oci-image repack"))
-    limits: Limits = field(default_factory=Limits)
+    history: History | None = fresh(default_factory=lambda: History(created_by="oci-image repack"))
+    limits: Limits = fresh(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Value):
     """Paths from the root, sorted: new ones, those with other content or attributes, and those gone."""
 
     added: tuple[str, ...]
@@ -68,8 +66,7 @@ class Changes:
         return bool(self.added or self.changed or self.removed)
 
 
-@dataclass(frozen=True, slots=True)
-class Repacked:
+class Repacked(Value):
     """The new manifest, and the new layer; None if nothing has changed."""
 
     manifest: Descriptor
@@ -78,8 +75,7 @@ class Repacked:
     skipped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Bundle:
+class _Bundle(Value):
     path: str
     record: dict[str, Any]
     chain: tuple[Descriptor, ...]

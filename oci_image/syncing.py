@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
@@ -21,6 +20,7 @@ from oci_image.registry.options import RegistryOptions
 from oci_image.store.content import Store
 from oci_image.store.layout import REF_NAME
 from oci_image.transfer import copy
+from oci_image.value import Value
 from pyruntime.base.errors import ExpectedError, UsageError, errno_text
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ _KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SyncItem:
+class SyncItem(Value):
     """One image to be copied: where it is, its short and its whole name, and how to reach its registry."""
 
     source: str
@@ -45,8 +44,7 @@ class SyncItem:
     registry: RegistryOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Value):
     """What became of an item: exactly one of `result` and `error` is there, and neither in a dry run."""
 
     item: SyncItem
@@ -135,7 +133,7 @@ def _of_repository(
     if reference.tag or reference.digest:
         return [_item(reference, registry)]
     tags = list_tags(reference, registry)
-    return [_item(replace(reference, tag=tag), registry) for tag in tags if chosen(tag)]
+    return [_item(reference.replace(tag=tag), registry) for tag in tags if chosen(tag)]
 
 
 def _item(reference: RegistryReference, registry: RegistryOptions) -> SyncItem:
@@ -205,11 +203,11 @@ def _options_of(settings: dict[str, Any], registry: RegistryOptions) -> Registry
     given = settings.get("credentials") or {}
     if given.get("username"):
         credentials = Credentials(str(given["username"]), str(given.get("password") or ""))
-        registry = replace(registry, credentials=credentials)
+        registry = registry.replace(credentials=credentials)
     if settings.get("tls-verify") is not None:
-        registry = replace(registry, insecure=not settings["tls-verify"])
+        registry = registry.replace(insecure=not settings["tls-verify"])
     if settings.get("cert-dir"):
-        registry = replace(registry, cert_dir=str(settings["cert-dir"]))
+        registry = registry.replace(cert_dir=str(settings["cert-dir"]))
     return registry
 
 

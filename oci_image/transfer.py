@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
 from oci_image.copying import CopyOptions, CopyResult, choose_platform, copy_image
@@ -21,6 +20,7 @@ from oci_image.model.registry_reference import (
 from oci_image.store.content import Store, default_store_path
 from oci_image.store.layout import REF_NAME
 from oci_image.transports.layout import LayoutDestination
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 POLICIES = ("always", "missing", "never", "newer")
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(Value):
     """An image that now has `name`; `result` is None if nothing had to be moved.
 
     `replaced` is the digest of the image that had the name before, if it was another.
@@ -180,7 +179,7 @@ def pull_every_tag(
 
     parsed = _repository(repository)
     for tag in list_tags(parsed, registry):
-        yield pull(str(replace(parsed, tag=tag)), options, store=store, registry=registry)
+        yield pull(str(parsed.replace(tag=tag)), options, store=store, registry=registry)
 
 
 def push(
@@ -280,7 +279,7 @@ def load(
     from oci_image.transports.archive_source import ArchiveSource
 
     place = store or default_store_path()
-    options = replace(options or CopyOptions(), every_platform=True)
+    options = (options or CopyOptions()).replace(every_platform=True)
     with Store.open(place, create=True) as opened:
         had = {entry.annotations.get(REF_NAME, ""): entry.digest for entry in opened.index().manifests}
     source = ArchiveSource(archive, Reference(), scratch=place)

@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.accounts import resolve_user
@@ -31,6 +30,7 @@ from oci_image.model.platform import Platform, host_platform
 from oci_image.snapshots.overlay import BUNDLE_CONTENT, BUNDLE_FILE, make_overlay, why_not_here
 from oci_image.snapshots.place import default_location
 from oci_image.store.layout import Layout
+from oci_image.value import Value, fresh
 from pyruntime.base.errors import HostError, errno_text
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ _BUNDLE_VERSION = 1
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class UnpackOptions:
+class UnpackOptions(Value):
     """How to unpack.
 
     Without maps ids stay what they are.  With maps, or `rootless`, config.json asks for a user
@@ -56,13 +55,12 @@ class UnpackOptions:
     rootless: bool = False
     keep_dirlinks: bool = False
     terminal: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = fresh(default_factory=Limits)
     snapshot: str = "none"  # or "auto", "erofs", "directory": mount a prepared image
     snapshots: str = ""  # the directory of prepared images; "": the usual one
 
 
-@dataclass(frozen=True, slots=True)
-class UnpackedBundle:
+class UnpackedBundle(Value):
     """A finished bundle: its path, the chain of descriptors down to the manifest, and what was not kept."""
 
     path: str
@@ -123,8 +121,7 @@ def _exists(path: str) -> ImageError:
     return ImageError("bundle already exists", where=path, hint="choose another directory or remove it first")
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Value):
     """An image that was found: its layout, the chain down to its manifest, and its documents."""
 
     images: Layout
@@ -259,7 +256,7 @@ def _with_rootless_maps(options: UnpackOptions) -> UnpackOptions:
         return options
     uid_map = options.uid_map if options.uid_map.ranges else IdMap((IdRange(0, os.geteuid(), 1),))
     gid_map = options.gid_map if options.gid_map.ranges else IdMap((IdRange(0, os.getegid(), 1),))
-    return replace(options, uid_map=uid_map, gid_map=gid_map)
+    return options.replace(uid_map=uid_map, gid_map=gid_map)
 
 
 def _make_root(bundle_fd: int) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from dataclasses import dataclass, field
+from oci_image.value import Value, fresh
 from typing import TYPE_CHECKING
 
 from oci_image.build.bases import Bases
@@ -50,8 +50,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULT_FILES = ("Dockerfile", "Containerfile")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
+class BuildOptions(Value):
     """How to build.
 
     `agents` are sockets of SSH agents by name, `contexts` further contexts by name, `stdin` is read for the context -.
@@ -64,16 +63,16 @@ class BuildOptions:
     dockerfile: str = ""
     tags: tuple[str, ...] = ()
     target: str = ""
-    arguments: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = fresh(default_factory=dict)
+    labels: dict[str, str] = fresh(default_factory=dict)
+    annotations: dict[str, str] = fresh(default_factory=dict)
     hosts: tuple[tuple[str, str], ...] = ()
     squash: str = ""
     outputs: tuple[BuildOutput, ...] = ()
     stream: BinaryIO | None = None
-    secrets: dict[str, bytes] = field(default_factory=dict)
-    agents: dict[str, str] = field(default_factory=dict)
-    contexts: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, bytes] = fresh(default_factory=dict)
+    agents: dict[str, str] = fresh(default_factory=dict)
+    contexts: dict[str, str] = fresh(default_factory=dict)
     stdin: BinaryIO | None = None
     use_cache: bool = True
     pull: str = "missing"
@@ -89,8 +88,7 @@ class BuildOptions:
     say: Callable[[str], None] = lambda _text: None
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltImage:
+class BuiltImage(Value):
     """The manifest, the config's digest, which is what Docker calls the image's id, and its names."""
 
     manifest: Descriptor

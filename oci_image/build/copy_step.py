@@ -6,7 +6,7 @@ import contextlib
 import os
 import posixpath
 import re
-from dataclasses import dataclass
+from oci_image.value import Value
 from typing import TYPE_CHECKING
 
 from oci_image.accounts import resolve_user
@@ -38,8 +38,7 @@ _FLAGS = {
 _MODE = re.compile(r"[0-7]{1,4}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Value):
     """COPY or ADD with its variables put in; `owner` and `checksum` "" where nothing is asked for."""
 
     keyword: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from oci_image.value import Value
 
 from oci_image.errors import ImageError
 
@@ -28,8 +28,7 @@ _HEREDOC = re.compile(r"(?<!<)<<(-?)(?:\"([^\"\s]+)\"|'([^'\s]+)'|([A-Za-z0-9_.-
 _MAX_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class HereDocument:
+class HereDocument(Value):
     """A document in the Dockerfile; variables stand in it only if its name is not quoted."""
 
     name: str
@@ -37,8 +36,7 @@ class HereDocument:
     expand: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Value):
     """One instruction: upper-case keyword, flags in order as (name, value), and the rest as one text.
 
     `words` is the rest in its JSON form, None in the shell form.  `line` and `last_line` count from 1.
@@ -53,8 +51,7 @@ class Instruction:
     last_line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(Value):
     """The instructions of a file, and its parser directives by lower-case name."""
 
     name: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from oci_image.value import Value
 from typing import TYPE_CHECKING
 
 from oci_image.copying import CopyOptions, copy_image
@@ -48,8 +48,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BuildOutput:
+class BuildOutput(Value):
     """Where to put an image: `kind` as docker names it, `target` a path, "" for standard output.
 
     `name` replaces the image's own name in an archive or registry; `push` sends it there.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+from oci_image.value import Value
 
 from oci_image.errors import ImageError
 
@@ -75,8 +75,7 @@ def _range(text: str, position: int) -> tuple[str, int]:
     return f"(?!/)[{'^' if negated else ''}{members}]", position + 1
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreRules:
+class IgnoreRules(Value):
     """What a .dockerignore file leaves out: patterns in order, each with whether it brings back."""
 
     rules: tuple[tuple[re.Pattern[str], bool], ...] = ()

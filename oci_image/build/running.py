@@ -13,7 +13,7 @@ import posixpath
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from oci_image.value import Value
 from typing import TYPE_CHECKING, Any
 
 from oci_image.accounts import resolve_user
@@ -36,8 +36,7 @@ _HOST_FILES = ("/etc/resolv.conf", "/etc/hosts")
 _SHOWN_LINES = 20  # of the output, where that was not shown already
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Value):
     """What a command finds at `target`; `source` is a file or directory of this host, "" for a tmpfs."""
 
     target: str
@@ -46,8 +45,7 @@ class Mount:
     is_directory: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Value):
     """A command as it is to be run; `network` is "host" or "none"."""
 
     arguments: tuple[str, ...]

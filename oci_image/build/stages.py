@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from oci_image.value import Value
 from typing import TYPE_CHECKING
 
 from oci_image.build.variables import expand_word, split_words
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from oci_image.model.platform import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Value):
     """One FROM with what follows it; `base` and `platform` have their variables put in."""
 
     number: int
@@ -27,8 +26,7 @@ class Stage:
     instructions: tuple[Instruction, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(Value):
     """All stages, and the values of arguments before the first FROM."""
 
     stages: tuple[Stage, ...]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """Bounds against bombs, per layer unless said otherwise; sizes in bytes.
 
     The defaults are far above any image seen in the field.
@@ -33,7 +31,7 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 def parse_limits(texts: list[str]) -> Limits:
     """Limits from NAME=NUMBER texts, numbers with K, M, G or T; what is not named keeps its default."""
     limits = Limits()
-    known = [field.name for field in fields(Limits)]
+    known = list(vars(Limits()))
     for text in texts:
         name, _, number = text.partition("=")
         name = name.replace("-", "_")
@@ -41,5 +39,5 @@ def parse_limits(texts: list[str]) -> Limits:
         digits = number[: len(number) - len(unit)]
         if name not in known or unit not in _UNITS or not digits.isdecimal() or len(digits) > 18:
             raise UsageError(f"invalid limit {text!r}", hint=f"NAME=NUMBER, with one of {', '.join(known)}")
-        limits = replace(limits, **{name: int(digits) * _UNITS[unit]})
+        limits = limits.replace(**{name: int(digits) * _UNITS[unit]})
     return limits

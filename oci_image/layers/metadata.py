@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oci_image.layers.ownership import IdMap
+from oci_image.value import Value, fresh
 
 if TYPE_CHECKING:
     from oci_image.layers.tar_header import Entry
@@ -27,15 +27,14 @@ def is_dropped(name: bytes) -> bool:
     return name in _DROPPED or name.startswith(_DROPPED_PREFIXES)
 
 
-@dataclass(slots=True)
-class Ownership:
+class Ownership(Value):
     """Who owns the files: `rootless` means the caller owns them all, whatever the layer says."""
 
     uid_map: IdMap = IdMap()
     gid_map: IdMap = IdMap()
     rootless: bool = False
-    own_uid: int = field(default_factory=os.geteuid)
-    own_gid: int = field(default_factory=os.getegid)
+    own_uid: int = fresh(default_factory=os.geteuid)
+    own_gid: int = fresh(default_factory=os.getegid)
 
 
 class MetadataWriter:

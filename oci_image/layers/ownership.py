@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci_image.errors import ImageError
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 _MAX_ID = (1 << 32) - 2
 
 
-@dataclass(frozen=True, slots=True)
-class IdRange:
+class IdRange(Value):
     """`size` ids from `container` on are those from `host` on."""
 
     container: int
@@ -23,8 +21,7 @@ class IdRange:
         return {"containerID": self.container, "hostID": self.host, "size": self.size}
 
 
-@dataclass(frozen=True, slots=True)
-class IdMap:
+class IdMap(Value):
     """Ranges of ids; without any range every id stays what it is."""
 
     ranges: tuple[IdRange, ...] = ()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from oci_image.errors import ImageError
 from oci_image.model.digest import Digest, parse_digest
 from oci_image.model.document import object_of, text_map_of, text_of, texts_of
 from oci_image.model.platform import Platform
+from oci_image.value import Value, fresh
 
 _MAX_SIZE = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Value):
     """Media type, digest and size in bytes of a blob.  Source: image-spec descriptor.md."""
 
     media_type: str
     digest: Digest
     size: int
     platform: Platform | None = None
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = fresh(default_factory=dict)
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -16,8 +16,7 @@ _HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 _GRAMMAR = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Value):
     """An algorithm that can be verified and its lower-case hex value.
 
     Source: image-spec descriptor.md, "Digests".

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from oci_image.errors import ImageError
@@ -10,10 +9,10 @@ from oci_image.model.descriptor import decode_platform
 from oci_image.model.digest import Digest, parse_digest
 from oci_image.model.document import object_of, parse_document, text_map_of, text_of, texts_of
 from oci_image.model.platform import Platform
+from oci_image.value import Value, fresh
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(Value):
     """The properties that unpacking needs.  Source: image-spec config.md."""
 
     diff_ids: tuple[Digest, ...]
@@ -30,7 +29,7 @@ class ImageConfig:
     stop_signal: str = ""
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = fresh(default_factory=dict)
 
 
 def decode_image_config(data: bytes, *, where: str) -> ImageConfig:

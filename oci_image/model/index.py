@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor, decode_descriptor
 from oci_image.model.document import list_of, parse_document, text_of
 from oci_image.model.media_types import INDEXES, essence
+from oci_image.value import Value
 
 _MAX_ENTRIES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Value):
     """The manifests of an index, in order.  Source: image-spec image-index.md."""
 
     manifests: tuple[Descriptor, ...]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor, decode_descriptor
 from oci_image.model.document import list_of, parse_document, text_of
 from oci_image.model.media_types import CONFIGS, MANIFESTS, essence
+from oci_image.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Value):
     """Config and layers, bottom layer first.  Source: image-spec manifest.md."""
 
     config: Descriptor

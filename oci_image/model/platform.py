@@ -6,8 +6,8 @@ Source: image-spec image-index.md; the normal names are Go's, as every writer us
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 # Name in the field -> (architecture, variant) in normal form.
@@ -27,8 +27,7 @@ _ALIASES = {
 _DEFAULT_VARIANTS = {"arm64": "v8", "amd64": "v1", "arm": "v7"}
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Value):
     """Operating system, architecture and variant in normal form."""
 
     os: str

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci_image.model.digest import Digest, parse_digest
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 DEFAULT_TAG = "latest"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Value):
     """An image by tag, by digest or by its place in the index; with none of them the only image is meant."""
 
     tag: str = ""

@@ -6,10 +6,10 @@ Source: distribution-spec, "Pulling manifests"; what is left out is filled in as
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from oci_image.errors import ImageError
 from oci_image.model.digest import Digest, parse_digest
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 DOCKER_HUB = "docker.io"
@@ -19,8 +19,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryReference:
+class RegistryReference(Value):
     """A repository of a registry, and a tag or digest in it; the digest decides where both are given."""
 
     host: str

@@ -6,8 +6,8 @@ Source: semver.org 2.0.0, section 11 for the order; the ranges are those that sk
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 _VERSION = re.compile(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
@@ -18,8 +18,7 @@ _Key = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
 _LAST: tuple[tuple[int, int, str], ...] = ((2, 0, ""),)  # a release comes after all of its pre-releases
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(Value):
     """Versions from `low` on and below `high`, either may be open; with `inverted` the others."""
 
     low: _Key | None
@@ -31,8 +30,7 @@ class _Bounds:
         return inside != self.inverted
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRange:
+class VersionRange(Value):
     """Alternatives, each of which is a list of bounds that must all hold."""
 
     alternatives: tuple[tuple[_Bounds, ...], ...]

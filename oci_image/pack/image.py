@@ -19,6 +19,7 @@ from oci_image.model.document import list_of, object_of, parse_document
 from oci_image.model.image_config import decode_image_config
 from oci_image.model.manifest import decode_manifest
 from oci_image.model.media_types import LAYERS, essence
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Value):
     """What an entry of the history says; "" leaves a property out."""
 
     created: str = ""

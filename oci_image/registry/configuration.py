@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import RegistryError
@@ -17,6 +16,7 @@ from oci_image.model.registry_reference import (
     parse_registry_reference,
     split_host,
 )
+from oci_image.value import Value
 from pyruntime.base.errors import UsageError, errno_text
 
 if TYPE_CHECKING:
@@ -28,31 +28,27 @@ _TABLE = re.compile(rb"""^\s*(?:\[+\s*["']?registr|["']?registry["']?\s*=\s*[\[{
 _MODES = ("enforcing", "permissive", "disabled")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Value):
     """Where an image may be had: its name there, and whether TLS need not be verified."""
 
     reference: RegistryReference
     insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Value):
     location: str
     insecure: bool
     pulls: str = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Value):
     prefix: str
     place: _Place
     mirrors: tuple[_Place, ...]
     blocked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Registries:
+class Registries(Value):
     """What the files say; without files every name means what it says."""
 
     entries: tuple[_Entry, ...] = ()
@@ -188,8 +184,7 @@ def _merged(before: Registries, document: dict[str, Any], path: str) -> Registri
         raise RegistryError(f"unknown short-name-mode {mode!r}", where=path)
     unqualified = document.get("unqualified-search-registries")
     hosts = before.unqualified if unqualified is None else tuple(map(str, unqualified))
-    made = Registries(tuple(entries.values()), hosts, tuple(aliases.items()), mode)
-    return replace(made)
+    return Registries(tuple(entries.values()), hosts, tuple(aliases.items()), mode)
 
 
 def _tables(document: dict[str, Any], name: str, path: str) -> list[dict[str, Any]]:

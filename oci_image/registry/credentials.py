@@ -11,17 +11,16 @@ import os
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from typing import Any
 
 from oci_image.errors import RegistryError
 from oci_image.model.registry_reference import DOCKER_HUB
+from oci_image.value import Value
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io", DOCKER_HUB)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Value):
     """A user and a password, or an OAuth2 refresh token, or a token that is sent as it is."""
 
     user: str = ""

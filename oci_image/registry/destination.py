@@ -126,9 +126,8 @@ def _is_manifest(descriptor: Descriptor) -> bool:
 
 def _described(descriptor: Descriptor, data: bytes) -> Descriptor:
     """The descriptor as a list of referrers wants it: with the artifact's type and annotations."""
-    from dataclasses import replace
 
     document = json.loads(data)
     kind = str(document.get("artifactType") or document.get("config", {}).get("mediaType") or "")
     annotations = {str(key): str(value) for key, value in (document.get("annotations") or {}).items()}
-    return replace(descriptor, artifact_type=kind, annotations=annotations, platform=None)
+    return descriptor.replace(artifact_type=kind, annotations=annotations, platform=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -17,6 +16,7 @@ from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, fallback_tag, read_document
 from oci_image.registry.options import RegistryOptions
 from oci_image.transports.directory import describe_document
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
@@ -67,8 +67,7 @@ def check_login(host: str, options: RegistryOptions) -> None:
         client.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Value):
     """What a deletion took away: "tag" or "manifest", its digest, and the tags that went along with it."""
 
     what: str

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from oci_image.registry.credentials import Credentials
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryOptions:
+class RegistryOptions(Value):
     """How to reach registries; what is not said is looked up where containers' and Docker's tools do.
 
     `insecure` allows certificates that cannot be verified and, after those, plain HTTP; both are always

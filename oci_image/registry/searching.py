@@ -7,7 +7,6 @@ the catalog is read and searched through, as podman does.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,6 +14,7 @@ from oci_image.errors import RegistryError
 from oci_image.model.registry_reference import DOCKER_HUB
 from oci_image.registry.documents import read_document
 from oci_image.registry.listing import client_of, list_repositories
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from oci_image.registry.options import RegistryOptions
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _MAX_RESULTS = 100  # more than that Hub does not give at once
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRepository:
+class FoundRepository(Value):
     """A repository with what its registry says of it; a catalog knows the name alone."""
 
     name: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.model.image_config import decode_image_config
 from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, essence
 from oci_image.store.reachable import walk
+from oci_image.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from oci_image.store.content import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value):
     """One thing that is wrong: the digest, and what."""
 
     digest: str
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoreCheck:
+class StoreCheck(Value):
     """What was read: number of blobs and bytes, manifests that are absent, and every fault."""
 
     blobs: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
@@ -10,14 +9,14 @@ from oci_image.model.document import parse_document
 from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, essence
 from oci_image.store.layout import REF_NAME
 from oci_image.store.reachable import walk
+from oci_image.value import Value, fresh
 
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
     from oci_image.store.content import Store
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
+class ImageSummary(Value):
     """Name ("" for none), digest and type of what has it, when its image was made, bytes of all its blobs."""
 
     name: str
@@ -26,11 +25,11 @@ class ImageSummary:
     created: str
     size: int
     platforms: tuple[str, ...]
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = fresh(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as data."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def list_images(store: Store) -> tuple[ImageSummary, ...]:

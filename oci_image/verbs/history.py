@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from oci_image.inspecting import read_history
@@ -52,5 +51,5 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         lines.append(
             f"{step.created[:19] or '<missing>':<20} {readable_size(step.size):>9}  {shown}".rstrip()
         )
-    output.result("\n".join(lines), [asdict(step) for step in steps])
+    output.result("\n".join(lines), [vars(step) for step in steps])
     return 0

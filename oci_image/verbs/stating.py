@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from oci_image.inspecting import read_history
@@ -44,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     image = inspect_any_image(arguments)
-    steps = [asdict(step) for step in read_history(image)]
+    steps = [vars(step) for step in read_history(image)]
     lines = [f"manifest  {image.manifest.digest}  {readable_size(image.manifest.size)}"]
     lines += [f"layer     {layer.digest}  {readable_size(layer.size)}" for layer in image.layers]
     lines.append(f"total     {readable_size(sum(layer.size for layer in image.layers))}, {len(steps)} steps")
