@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.value import Value
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.layers.rootdir import RootDirectory
 

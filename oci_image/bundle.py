@@ -5,12 +5,13 @@ Source: image-spec conversion.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from oci_image.errors import ImageError
 from oci_image.runtime_config import DEFAULT_PATH, default_runtime_config
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.accounts import User
     from oci_image.layers.ownership import IdMap
     from oci_image.model.image_config import ImageConfig

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from oci_image.errors import ImageError
 from oci_image.model.platform import Platform, host_platform
 from oci_image.pack.image import History, ImageDraft, load_draft, new_draft
@@ -11,7 +9,10 @@ from oci_image.store.content import Store
 from oci_image.value import Value, fresh
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.reference import Reference
 

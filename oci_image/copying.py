@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+import threading
 
 from oci_image.errors import ImageError, IntegrityError, RegistryError
 from oci_image.model.content import children_of
@@ -16,8 +15,10 @@ from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, converted_t
 from oci_image.model.platform import Platform, host_platform
 from oci_image.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from oci_image.transports.interface import Destination, Source
 
@@ -213,15 +214,37 @@ def _moved(entry: dict[str, Any], changed: dict[str, Descriptor]) -> dict[str, A
 def _copy_blobs(
     source: Source, destination: Destination, blobs: list[Descriptor], options: CopyOptions
 ) -> tuple[int, int]:
-    """Copy what is not there, biggest first, several at a time; number and bytes."""
+    """Copy what is not there, biggest first, several at a time; number and bytes.
 
-    blobs.sort(key=lambda descriptor: -descriptor.size)
-    pool = ThreadPoolExecutor(max_workers=max(1, options.jobs))
+    The first failure is raised when those that have begun have ended.
+    """
+    waiting = iter(sorted(blobs, key=lambda descriptor: -descriptor.size))
+    moved: list[int] = []
+    failures: list[BaseException] = []
+
+    def copy_in_turn() -> None:
+        try:
+            while not failures and (blob := next(waiting, None)):
+                size = _copy_blob(source, destination, blob, options)
+                moved.extend([size] if size >= 0 else [])
+        except BaseException as failure:  # raised below; also a signal's
+            failures.append(failure)
+
+    # Not a pool of concurrent.futures, whose imports take 5 ms: logging is among them.
+    others = [threading.Thread(target=copy_in_turn) for _ in range(min(options.jobs, len(blobs)) - 1)]
     try:
-        done = list(pool.map(lambda descriptor: _copy_blob(source, destination, descriptor, options), blobs))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    moved = [size for size in done if size >= 0]
+        for thread in others:
+            thread.start()
+        copy_in_turn()
+        for thread in others:
+            thread.join()
+    except BaseException as failure:
+        failures.append(failure)
+    for thread in others:
+        if thread.ident is not None:
+            thread.join()
+    if failures:
+        raise failures[0]
     return len(moved), sum(moved)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
 
 from oci_image.errors import ImageError
 from oci_image.layers.compression import READERS, detect
@@ -27,8 +26,10 @@ from oci_image.pack.tar_writer import TarWriter
 from oci_image.store.content import Store
 from pyruntime.base.errors import HostError, errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from oci_image.layers.compression import ByteReader
     from oci_image.model.descriptor import Descriptor

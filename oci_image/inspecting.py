@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from oci_image.copying import choose_platform
 from oci_image.errors import ImageError
 from oci_image.locations import open_source
@@ -14,7 +12,10 @@ from oci_image.model.platform import Platform, host_platform
 from oci_image.transports.interface import read_blob
 from oci_image.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.model.descriptor import Descriptor
     from oci_image.registry.options import RegistryOptions
     from oci_image.transports.interface import Source

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.model.digest import parse_digest
@@ -20,6 +19,7 @@ from oci_image.transports.directory import DirectoryDestination, DirectorySource
 from oci_image.transports.layout import LayoutDestination, LayoutSource
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.registry.options import RegistryOptions
     from oci_image.transports.interface import Destination, Source

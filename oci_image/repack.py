@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.layers.limits import Limits
@@ -28,8 +27,10 @@ from oci_image.store.content import Store
 from oci_image.value import Value, fresh
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from oci_image.model.digest import Digest
     from oci_image.model.image_config import ImageConfig

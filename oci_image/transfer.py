@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
-
 from oci_image.copying import CopyOptions, CopyResult, choose_platform, copy_image
 from oci_image.errors import ImageError, RegistryError
 from oci_image.inspecting import read_image
@@ -23,8 +21,10 @@ from oci_image.transports.layout import LayoutDestination
 from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import IO
 
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest

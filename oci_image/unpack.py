@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.accounts import resolve_user
 from oci_image.bundle import make_runtime_config
@@ -33,7 +32,10 @@ from oci_image.store.layout import Layout
 from oci_image.value import Value, fresh
 from pyruntime.base.errors import HostError, errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.reference import Reference
 

@@ -6,7 +6,7 @@ dataclasses takes 5 ms and each class half a millisecond more; a further bundle 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing takes four milliseconds to import
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar, Self, TypeVar, dataclass_transform

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from oci_image.value import Value
 
 from oci_image.errors import ImageError, IntegrityError
 from oci_image.layers.removal import remove_tree
@@ -19,8 +19,7 @@ _SETTINGS = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=never"
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class GitSource:
+class GitSource(Value):
     """A repository, what of it is meant ("" for its own choice), and the directory in it."""
 
     url: str

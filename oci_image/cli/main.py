@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False  # typing takes four milliseconds to import
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from types import FrameType, ModuleType

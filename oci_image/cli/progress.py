@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.model.descriptor import Descriptor
 

@@ -11,7 +11,6 @@ import errno
 import functools
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
@@ -20,6 +19,7 @@ from oci_image.layers.rootdir import Directory, RootDirectory, show
 from oci_image.layers.workers import run_all
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.layers.stream import FileStream, GrowingStream, tell_size
 from oci_image.layers.workers import Worker
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class Follower:

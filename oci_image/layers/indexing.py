@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import marshal
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader, whiteouts
@@ -20,7 +19,10 @@ from oci_image.layers.tar_reader import TarReader
 from oci_image.layers.workers import can_start
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from oci_image.layers.limits import Limits
     from oci_image.layers.stream import PieceSource
     from oci_image.layers.tar_header import Entry
@@ -33,7 +35,7 @@ HIDE_ALL = b"hide all"  # an opaque whiteout: of everything in `parent`
 
 # parent, name, kind, mode, uid, gid, modification time, size, offset of the data in the spool, more;
 # `more` is None or (access time, file size, link name, major, minor, xattrs, segments).
-Item = tuple[bytes, bytes, bytes, int, int, int, int, int, int, Any]
+Item: TypeAlias = "tuple[bytes, bytes, bytes, int, int, int, int, int, int, Any]"
 
 _SPECIAL = (b"", b".", b"..")
 _MAX_TARGET = 4095  # what symlink(2) takes

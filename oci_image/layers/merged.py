@@ -8,14 +8,13 @@ Source: image-spec layer.md, "Applying Changesets".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
 from oci_image.layers.indexing import HIDE, HIDE_ALL, Item
 from oci_image.layers.rootdir import show
 from oci_image.layers.tar_header import NO_XATTRS, Entry
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.layers.limits import Limits
 

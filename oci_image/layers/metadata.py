@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from oci_image.layers.ownership import IdMap
 from oci_image.value import Value, fresh
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.layers.tar_header import Entry
 

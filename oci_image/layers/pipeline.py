@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError, IntegrityError
 from oci_image.layers.compression import READERS, detect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.layers.indexing import index_layer, unpack_items
@@ -12,6 +11,7 @@ from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.media_types import LAYERS, essence
 from pyruntime.base.errors import ExpectedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

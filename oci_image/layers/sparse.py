@@ -7,12 +7,11 @@ Source: GNU tar manual, "Storing Sparse Files"; the limit on segments exists bec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.layers.pax import pax_number
 from oci_image.layers.tar_header import BLOCK, parse_number
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.layers.limits import Limits
     from oci_image.layers.pax import Records

@@ -14,7 +14,7 @@ import stat
 
 from oci_image.layers.removal import remove_tree
 
-TYPE_CHECKING = False  # typing takes four milliseconds to import
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

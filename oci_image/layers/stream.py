@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, Protocol
 
 from oci_image.errors import ImageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class PieceSource(Protocol):

@@ -7,13 +7,12 @@ next header lies, and a size given by pax decides both (CVE-2025-62518 came from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.layers.pax import apply_records, parse_records
 from oci_image.layers.sparse import apply_pax_sparse, read_old_gnu_map
 from oci_image.layers.tar_header import BLOCK, GNU_MAGIC, Entry, check_ranges, parse_header
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

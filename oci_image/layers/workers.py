@@ -13,14 +13,15 @@ import os
 import selectors
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
 
 from oci_image import errors as image_errors
 from pyruntime.base import errors as base_errors
 from pyruntime.base.errors import ExpectedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hashlib import _Hash
 

@@ -7,9 +7,12 @@ in the field emit nulls for every optional property.
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
 
 from oci_image.errors import ImageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MAX_DOCUMENT_BYTES = 4 << 20  # what registries and other tools accept for a manifest or a config
 

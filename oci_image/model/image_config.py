@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import decode_platform
 from oci_image.model.digest import Digest, parse_digest
 from oci_image.model.document import object_of, parse_document, text_map_of, text_of, texts_of
 from oci_image.model.platform import Platform
 from oci_image.value import Value, fresh
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class ImageConfig(Value):

@@ -8,12 +8,12 @@ the same are compared byte by byte.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from oci_image.layers import tar_reader
 from oci_image.layers.metadata import is_dropped
 from oci_image.pack.disk import open_found
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import collections
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
 
 from pyruntime.base.errors import HostError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+    from typing import Protocol
+else:
+    Protocol = object
 
 _BLOCK = 512 << 10
 _DICTIONARY = 32 << 10
@@ -60,6 +62,8 @@ class _Plain:
 
 class _Gzip:
     def __init__(self, level: int, write: Callable[[bytes], object]) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # five milliseconds, of which logging takes most
+
         self._level = level
         self._write_out = write
         self._pending = bytearray()

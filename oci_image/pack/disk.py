@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
@@ -20,6 +18,7 @@ from oci_image.layers.tar_header import Entry
 from oci_image.layers.whiteouts import PREFIX
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -55,18 +54,18 @@ class Found(Entry):
     owner_known: bool
 
 
-@dataclass(slots=True)
 class DiskTree:
-    """A tree and its root's descriptor, which stays the caller's.
+    """A tree and its root's descriptor, which stays the caller's; `skipped` says what was left out of it."""
 
-    What `leaves_out` says true of, given a path and whether it is a directory, is not in the tree.
-    """
-
-    fd: int
-    ownership: Ownership
-    skipped: list[str] = field(default_factory=list)
-    leaves_out: Callable[[bytes, bool], bool] | None = None
-    _device: int = 0
+    def __init__(
+        self, fd: int, ownership: Ownership, *, leaves_out: Callable[[bytes, bool], bool] | None = None
+    ) -> None:
+        """What `leaves_out` says true of, given a path and whether it is a directory, is not in the tree."""
+        self.fd = fd
+        self.ownership = ownership
+        self.leaves_out = leaves_out
+        self.skipped: list[str] = []
+        self._device = 0
 
     def read(self) -> Found:
         """The whole tree; ImageError names the path that cannot be read or cannot be in a layer."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor, decode_descriptor
@@ -22,7 +20,10 @@ from oci_image.model.media_types import LAYERS, essence
 from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.model.platform import Platform
     from oci_image.store.content import Store
 
@@ -50,13 +51,15 @@ class History(Value):
         return {**entry, "empty_layer": True} if empty_layer else entry
 
 
-@dataclass(slots=True)
 class ImageDraft:
-    """The documents of an image that is being changed."""
+    """The documents of an image that is being changed; `platform` is as the index that it was found in has it."""
 
-    manifest: dict[str, Any]
-    config: dict[str, Any]
-    platform: Platform | None = field(default=None)  # as the index that it was found in has it
+    def __init__(
+        self, manifest: dict[str, Any], config: dict[str, Any], platform: Platform | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.config = config
+        self.platform = platform
 
     def copied(self) -> ImageDraft:
         """Another draft of the same, to be changed by itself."""

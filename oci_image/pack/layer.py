@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Self
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
@@ -18,9 +17,11 @@ from oci_image.pack.disk import find_segments, open_found, read_segments
 from oci_image.pack.tar_writer import TarWriter
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import TracebackType
+    from typing import Self
 
     from oci_image.pack.disk import Found
     from oci_image.store.content import Store

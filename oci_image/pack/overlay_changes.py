@@ -9,7 +9,6 @@ Source: the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opa
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.layers import tar_reader
@@ -20,6 +19,7 @@ from oci_image.pack.disk import DiskTree, Found, open_found
 from oci_image.pack.layer import LayerBlob, write_changes
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

@@ -9,14 +9,13 @@ Sparse Files".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.layers.rootdir import show
 from oci_image.layers.tar_header import BLOCK, NANOSECONDS, Entry
 from oci_image.layers.tar_reader import DIRECTORY, REGULAR
 from oci_image.layers.whiteouts import OPAQUE, PREFIX
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import re
-import subprocess
-import tempfile
-from typing import Any
 
 from oci_image.errors import RegistryError
 from oci_image.model.registry_reference import DOCKER_HUB
 from oci_image.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io", DOCKER_HUB)
 
@@ -74,6 +75,8 @@ def store_credentials(host: str, credentials: Credentials | None, authfile: str 
 
     Raises: RegistryError if the file cannot be written, the helper fails, or to forget what is not there.
     """
+    import tempfile  # with random and shutil: three milliseconds
+
     paths = credential_files(authfile)
     path = next((path for path in paths if os.path.exists(path)), paths[0])
     document = _read(path)
@@ -141,6 +144,8 @@ def _call_helper(name: str, action: str, text: str) -> str | None:
     """Run a helper with a text for its input; what it prints, None if it does not know the server."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise RegistryError(f"invalid name of a credential helper {name!r}")
+    import subprocess
+
     command = [f"docker-credential-{name}", action]
     try:
         done = subprocess.run(command, input=text, text=True, capture_output=True, timeout=60, check=False)

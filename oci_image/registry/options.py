@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.registry.credentials import Credentials
 

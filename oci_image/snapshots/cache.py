@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import SnapshotError
 from oci_image.layers.removal import remove_tree
@@ -35,8 +34,10 @@ from oci_image.snapshots.place import (
 )
 from pyruntime.base.errors import HostError, errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 FORMS = ("erofs", "directory")
 STAGED = frozenset((b"record.json", b"image.erofs", b"mount", b"tree"))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import TYPE_CHECKING
 
 from oci_image.layers import tar_reader
 from oci_image.layers.metadata import is_dropped
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

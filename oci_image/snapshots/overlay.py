@@ -13,7 +13,7 @@ from oci_image.errors import ImageError, SnapshotError
 from oci_image.snapshots.mounting import escape, in_initial_user_namespace, is_mounted, mount, unmount
 from pyruntime.base.errors import HostError, errno_text
 
-TYPE_CHECKING = False  # typing takes four milliseconds to import
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci_image.snapshots.place import Prepared
 

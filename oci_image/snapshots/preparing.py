@@ -7,7 +7,6 @@ import errno
 import functools
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import IntegrityError
 from oci_image.layers.create import create_tree
@@ -29,7 +28,10 @@ from oci_image.snapshots.place import Prepared, boot_id
 from oci_image.store.verified import VerifiedReader
 from pyruntime.base.errors import ExpectedError, errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.layers.limits import Limits
     from oci_image.layers.metadata import Ownership
     from oci_image.model.digest import Digest

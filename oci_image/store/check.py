@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.model.image_config import decode_image_config
 from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, essence
 from oci_image.store.reachable import walk
 from oci_image.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -19,7 +19,6 @@ import fcntl
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor
@@ -30,14 +29,16 @@ from oci_image.store.layout import REF_NAME, Layout
 from oci_image.store.reachable import reachable_digests
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
 
     from oci_image.model.digest import Digest
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-Entry = dict[str, Any]
+Entry: TypeAlias = "dict[str, Any]"
 _UNFINISHED = (".index.json-", ".oci-layout-")  # what a kill in `_replace` leaves
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from oci_image.model.registry_reference import DOCKER_HUB, same_name
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Self
 
 from oci_image.errors import ImageError, IntegrityError
 from oci_image.layers.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
@@ -20,8 +19,10 @@ from oci_image.model.media_types import INDEXES, MANIFESTS, essence
 from oci_image.store.verified import VerifiedReader
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.index import Index

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.errors import ImageError
 from oci_image.model.content import children_of
 from oci_image.model.media_types import INDEXES, MANIFESTS, essence
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

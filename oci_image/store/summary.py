@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from oci_image.errors import ImageError
 from oci_image.model.document import parse_document
 from oci_image.model.media_types import CONFIGS, INDEXES, MANIFESTS, essence
@@ -11,7 +9,10 @@ from oci_image.store.layout import REF_NAME
 from oci_image.store.reachable import walk
 from oci_image.value import Value, fresh
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.model.descriptor import Descriptor
     from oci_image.store.content import Store
 

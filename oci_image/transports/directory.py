@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from oci_image.errors import ImageError
 from oci_image.model.descriptor import Descriptor
@@ -15,6 +14,7 @@ from oci_image.model.media_types import INDEXES, MANIFESTS, essence
 from oci_image.transports.interface import PIECE, verified, verify_document
 from pyruntime.base.errors import errno_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from oci_image.errors import IntegrityError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Protocol
 
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
+else:
+    Protocol = object
 
 PIECE = 1 << 20
 

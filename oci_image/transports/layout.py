@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from oci_image.model.content import subject_of
 from oci_image.model.media_types import MANIFESTS, essence
 from oci_image.store.content import Store
 from oci_image.transports.interface import PIECE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

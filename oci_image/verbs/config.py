@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from oci_image.configure import CLEARABLE, ConfigChanges, configure_image
 from oci_image.locations import locate_image, tag_in
@@ -11,8 +10,10 @@ from oci_image.verbs.options import pairs
 from oci_image.verbs.repack import add_history_options, history_of
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from oci_image.cli.output import Output
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from oci_image.cli.progress import Progress
 from oci_image.copying import CopyOptions
@@ -17,9 +16,11 @@ from oci_image.verbs.options import (
     registry_options,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from typing import Any
 
     from oci_image.cli.output import Output
     from oci_image.copying import CopyResult

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.locations import locate_image
 from oci_image.repack import RepackOptions, diff_bundle
 from oci_image.store.content import default_store_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

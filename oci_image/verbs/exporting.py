@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from oci_image.flatten import export_image, export_to_file
 from oci_image.locations import locate_image
 from oci_image.verbs.options import add_platform, chosen_platform
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.inspecting import read_history
 from oci_image.verbs.options import (
     PLACES,
@@ -15,6 +13,7 @@ from oci_image.verbs.options import (
     readable_size,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from oci_image.configure import tag_of
 from oci_image.flatten import import_archive
@@ -13,6 +12,7 @@ from oci_image.verbs.options import add_platform, chosen_platform
 from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

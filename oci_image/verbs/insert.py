@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.configure import tag_of
 from oci_image.flatten import insert_tree, insert_whiteout
 from oci_image.locations import locate_image, tag_in
@@ -11,6 +9,7 @@ from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

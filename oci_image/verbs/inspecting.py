@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from oci_image.inspecting import describe_image, inspect_image, read_raw_manifest
 from oci_image.verbs.options import (
@@ -16,6 +15,7 @@ from oci_image.verbs.options import (
     registry_options,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

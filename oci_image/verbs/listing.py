@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.store.content import Store, default_store_path
 from oci_image.store.filters import FILTERS, filter_images
 from oci_image.store.summary import list_images
 from oci_image.verbs.options import add_store, fill_in, readable_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.configure import create_image, tag_of
 from oci_image.locations import locate_image
 from oci_image.verbs.options import add_platform, chosen_platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+    from typing import Any
 
     from oci_image.inspecting import ImageDocuments
     from oci_image.model.platform import Platform
@@ -109,10 +109,14 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
 
 def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
     """The same as the library takes it."""
-    from oci_image.registry.credentials import Credentials
     from oci_image.registry.options import RegistryOptions
 
+    credentials = None
     user, colon, password = arguments.creds.partition(":")
+    if colon:
+        from oci_image.registry.credentials import Credentials
+
+        credentials = Credentials(user, password)
     return RegistryOptions(
         insecure=arguments.insecure or arguments.tls_verify == "false",
         ca_file=arguments.ca_file,
@@ -120,7 +124,7 @@ def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
         registries_conf=arguments.registries_conf,
         chunk_bytes=arguments.chunk_size,
         authfile=arguments.authfile,
-        credentials=Credentials(user, password) if colon else None,
+        credentials=credentials,
     )
 
 

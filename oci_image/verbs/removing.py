@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.store.content import Entry, Store, default_store_path, name_of
 from oci_image.verbs.options import add_store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

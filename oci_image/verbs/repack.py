@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.layers.limits import parse_limits
 from oci_image.locations import locate_image
 from oci_image.pack.image import History
 from oci_image.repack import RepackOptions, repack_bundle
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

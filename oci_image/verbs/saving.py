@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from oci_image.copying import CopyOptions
 from oci_image.transfer import save
 from oci_image.verbs.options import add_platform, add_store, chosen_platform
 from pyruntime.base.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.snapshots.cache import SnapshotCache
 from oci_image.snapshots.place import default_location
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.configure import tag_of
 from oci_image.flatten import squash_image
 from oci_image.locations import locate_image, tag_in
 from oci_image.verbs.options import add_platform, chosen_platform
 from oci_image.verbs.repack import add_history_options, history_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from oci_image.inspecting import read_history
 from oci_image.verbs.options import (
@@ -16,6 +15,7 @@ from oci_image.verbs.options import (
     readable_size,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.model.registry_reference import full_name
 from oci_image.store.content import Store, default_store_path
 from oci_image.verbs.options import add_store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci_image.layers.limits import parse_limits
 from oci_image.layers.ownership import IdMap, parse_id_range
 from oci_image.locations import locate_image
@@ -11,6 +9,7 @@ from oci_image.snapshots.known import read_index_bytes, remember
 from oci_image.unpack import UnpackOptions, unpack_image
 from oci_image.verbs.options import add_platform, chosen_platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from oci_image.store.check import check_store
 from oci_image.store.content import Store, default_store_path
 from oci_image.verbs.options import add_store, readable_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

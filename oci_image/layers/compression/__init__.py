@@ -7,12 +7,14 @@ about `size` bytes of plain data, however well they compress.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from oci_image.errors import ImageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class ByteSource(Protocol):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 import zlib
-from typing import TYPE_CHECKING, Any
 
 from oci_image.errors import ImageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci_image.layers.compression import ByteReader, ByteSource
 
 _WITH_GZIP_HEADER = 31
