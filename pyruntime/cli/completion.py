@@ -5,7 +5,7 @@ import sys
 from pyruntime.base.errors import UsageError
 from pyruntime.cli.options import GLOBAL_OPTIONS, HELP
 from pyruntime.verbs import SUMMARIES, VERBS
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "bash|zsh|fish"
 OPTIONS: tuple[Option, ...] = ()
@@ -37,7 +37,7 @@ def run(arguments: Arguments, _options: GlobalOptions) -> int:
     shell = arguments.positional[0]
     if shell not in writers:
         raise UsageError(f"no completion for {shell}", hint="use bash, zsh or fish")
-    sys.stdout.write(writers[shell]())
+    write_output(writers[shell]())
     return 0
 
 

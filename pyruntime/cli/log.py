@@ -14,7 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.verbs.interface import GlobalOptions
 
-_STDOUT = 1
 _STDERR = 2
 
 
@@ -47,17 +46,6 @@ def write_text(descriptor: int, text: str) -> None:
         os.write(descriptor, text.encode("utf-8", "surrogateescape"))
     except OSError:
         return
-
-
-def write_output(text: str) -> None:
-    """Write what the verb was asked for to standard output.
-
-    Raises:
-        BrokenPipeError: nobody reads it any more.
-    """
-    data = text.encode("utf-8", "surrogateescape")
-    while data:
-        data = data[os.write(_STDOUT, data) :]
 
 
 def debug_line(text: str) -> None:

@@ -3,11 +3,11 @@
 import os
 import sys
 
-from pyruntime.base.errors import ExpectedError, UsageError
-from pyruntime.cli.log import Log, format_error, write_output
+from pyruntime.base.errors import ExpectedError, HostError, UsageError
+from pyruntime.cli.log import Log, format_error
 from pyruntime.cli.options import GLOBAL_OPTIONS, parse, parse_globals, parse_verb
 from pyruntime.verbs import VERBS
-from pyruntime.verbs.interface import Arguments, GlobalOptions
+from pyruntime.verbs.interface import Arguments, GlobalOptions, write_output
 
 EXEC_FAILED = 255
 UNKNOWN_VERB = 3
@@ -24,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
+        return 1
+    except ExpectedError as error:
+        Log().error(str(error), str(error), error.hint)
         return 1
 
 
@@ -62,7 +65,6 @@ def _run_verb(verb: str, words: list[str], options: GlobalOptions, log: Log) -> 
         if least:
             container_id = arguments.positional[0]
         code: int = module.run(arguments, options)
-        sys.stdout.flush()
     except (KeyboardInterrupt, BrokenPipeError, SystemExit):
         raise
     except BaseException as error:
@@ -88,8 +90,11 @@ def _report(verb: str, container_id: str, error: BaseException, options: GlobalO
 def _refuse(error: UsageError, verb: str, log: Log) -> int:
     """Help on stdout, the reason in the log and on stderr, in runc's words."""
     heading = "Incorrect Usage." if "argument(s)" in error.what else f"Incorrect Usage: {error.what}"
-    write_output(f"{heading}\n\n")
-    _print_help(verb)
+    try:
+        write_output(f"{heading}\n\n")
+        _print_help(verb)
+    except HostError as closed:
+        log.debug(str(closed))
     log.error(error.what, error.what, error.hint)
     return 1
 

@@ -2,7 +2,6 @@
 
 import os
 import select
-import sys
 import time
 
 from pyruntime.base.errors import StateError, UsageError
@@ -12,7 +11,7 @@ from pyruntime.host.process import open_process
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import STOPPED, status_of
 from pyruntime.store.store import Store
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
@@ -87,8 +86,7 @@ def _follow(state: ContainerState, init: int, interval: float) -> None:
 
 def _print(state: ContainerState, kind: str, data: object) -> None:
     document = {"type": kind, "id": state.id, **({"data": data} if data is not None else {})}
-    sys.stdout.write(dumps(document) + "\n")
-    sys.stdout.flush()
+    write_output(dumps(document) + "\n")
 
 
 class OomWatch:

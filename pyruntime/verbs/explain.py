@@ -1,13 +1,11 @@
 """pyruntime explain: print the plan of a container without doing anything."""
 
-import sys
-
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.record import values_of
 from pyruntime.plan.launch import LaunchPlan
 from pyruntime.plan.operations import CGROUPS_READY, HOOKS_WANTED, MAPS_WRITTEN, READY, Await, Operation, Tell
 from pyruntime.verbs.creation import CreateOptions, prepare
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "[options] [bundle]"
 OPTIONS = (
@@ -32,10 +30,10 @@ def print_plan(plan: LaunchPlan, *, as_json: bool = False) -> None:
             {"lane": lane, "step": step, "does": does, "origin": origin, **extra}
             for lane, step, does, origin, extra in lanes
         ]
-        sys.stdout.write(dumps(entries, indent=2) + "\n")
+        write_output(dumps(entries, indent=2) + "\n")
         return
     width = min(100, max(len(does) for _, _, does, _, _ in lanes))
-    sys.stdout.write(
+    write_output(
         "".join(
             f"{lane:<9} {step:>3}  {does:<{width}}  {origin}".rstrip() + "\n"
             for lane, step, does, origin, _ in lanes

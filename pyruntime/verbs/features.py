@@ -4,12 +4,11 @@ The lists are those by which plans are made, so that nothing is claimed which a 
 """
 
 import os
-import sys
 
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.libseccomp import libseccomp_version
 from pyruntime.spec.annotations import ACTED_UPON
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 from pyruntime.version import COMMIT, SPEC_VERSION, VERSION
 
 USAGE = ""
@@ -94,5 +93,5 @@ def _annotations() -> dict[str, str]:
 
 
 def run(_arguments: Arguments, _options: GlobalOptions) -> int:
-    sys.stdout.write(dumps(features(), indent=4) + "\n")
+    write_output(dumps(features(), indent=4) + "\n")
     return 0

@@ -1,11 +1,16 @@
-"""What a verb is given: its parsed arguments and the options before it."""
+"""What a verb is given: its parsed arguments and the options before it; and where its answer goes."""
 
-from pyruntime.base.errors import UsageError
+import os
+
+from pyruntime.base.errors import HostError, UsageError, errno_text
 from pyruntime.base.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_STDOUT = 1
 
 
 class Option(Record):
@@ -102,3 +107,20 @@ class GlobalOptions:
         self.trace_path = trace_path
         self.warn: Callable[[str], None] = _ignore
         self.trace: Callable[[str], None] = _ignore
+
+
+def write_output(text: str) -> None:
+    """Write what the verb was asked for to standard output; bytes that came in undecodable go out unchanged.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        HostError: it is closed, or what is behind it is full.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[os.write(_STDOUT, data) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HostError(f"write /dev/stdout: {errno_text(error.errno or 0)}") from None

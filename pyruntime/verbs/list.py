@@ -1,13 +1,11 @@
 """pyruntime list: the containers below the root."""
 
-import sys
-
 from pyruntime.base.errors import StateError, UsageError
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.rootless import user_name
 from pyruntime.store.status import state_document, status_of
 from pyruntime.store.store import Store
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "[--format table|json] [--quiet]"
 OPTIONS: tuple[Option, ...] = (
@@ -25,13 +23,13 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     if form not in ("table", "json"):
         raise UsageError("invalid format option", hint="one of: table, json")
     if arguments.flag("quiet"):
-        sys.stdout.write("".join(f"{container_id}\n" for container_id in store.list_ids()))
+        write_output("".join(f"{container_id}\n" for container_id in store.list_ids()))
         return 0
     documents = list_containers(store)
     if form == "table":
-        sys.stdout.write(table(documents))
+        write_output(table(documents))
     else:
-        sys.stdout.write((dumps(documents) if documents else "null") + "\n")
+        write_output((dumps(documents) if documents else "null") + "\n")
     return 0
 
 

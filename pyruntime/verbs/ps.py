@@ -1,13 +1,12 @@
 """pyruntime ps: the processes of a container."""
 
 import os
-import sys
 
 from pyruntime.base.errors import HostError, UsageError
 from pyruntime.base.jsonio import dumps
 from pyruntime.execute.cgroups import processes_in
 from pyruntime.store.store import Store
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "[--format table|json] <container-id> [ps options]"
 OPTIONS = (Option(names=("format", "f"), value=True, metavar="FORMAT", help="table (default) or json"),)
@@ -19,9 +18,9 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         raise UsageError(f"invalid format option: {kind}", hint="use table or json")
     pids = processes_in(Store(options.root).load(arguments.positional[0]).cgroup_directories)
     if kind == "json":
-        sys.stdout.write(dumps(pids) + "\n")
+        write_output(dumps(pids) + "\n")
         return 0
-    sys.stdout.write(_table(pids, arguments.positional[1:] or ["-ef"]))
+    write_output(_table(pids, arguments.positional[1:] or ["-ef"]))
     return 0
 
 
@@ -31,7 +30,12 @@ def _table(pids: list[int], options: list[str]) -> str:
 
     try:
         printed = subprocess.run(
-            ["ps", *options], capture_output=True, text=True, check=False, env=dict(os.environ)
+            ["ps", *options],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+            env=dict(os.environ),
         )
     except FileNotFoundError:
         raise HostError("ps is missing on this host", hint="install procps, or use --format json") from None

@@ -1,11 +1,9 @@
 """pyruntime state: show what a container is doing."""
 
-import sys
-
 from pyruntime.base.jsonio import dumps
 from pyruntime.store.status import state_document, status_of
 from pyruntime.store.store import Store
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "<container-id>"
 OPTIONS: tuple[Option, ...] = ()
@@ -13,7 +11,7 @@ OPTIONS: tuple[Option, ...] = ()
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
     document = container_state(Store(options.root), arguments.positional[0])
-    sys.stdout.write(dumps(document, indent=2) + "\n")
+    write_output(dumps(document, indent=2) + "\n")
     return 0
 
 

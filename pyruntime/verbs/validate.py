@@ -4,7 +4,6 @@ Form (the specification's schema and the decoder), rules, what planning refuses,
 """
 
 import os
-import sys
 
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import ExpectedError, HostError, SpecError, UsageError
@@ -20,7 +19,7 @@ from pyruntime.spec.config import Config
 from pyruntime.spec.explain import schema_faults
 from pyruntime.spec.load import read_text
 from pyruntime.spec.rules import check_rules_in_order
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
 USAGE = "[options] [bundle]"
 OPTIONS = (
@@ -57,10 +56,10 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
             {"kind": fault.kind, "where": fault.where, "what": fault.what, "hint": fault.hint}
             for fault in faults
         ]
-        sys.stdout.write(dumps(entries, indent=2) + "\n")
+        write_output(dumps(entries, indent=2) + "\n")
     else:
-        sys.stdout.write("".join(map(_paragraph, faults)))
-        sys.stdout.write(f"{len(faults)} fault{'s' * (len(faults) != 1)}\n" if faults else "valid\n")
+        write_output("".join(map(_paragraph, faults)))
+        write_output(f"{len(faults)} fault{'s' * (len(faults) != 1)}\n" if faults else "valid\n")
     return 1 if faults else 0
 
 

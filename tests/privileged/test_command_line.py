@@ -42,6 +42,39 @@ def failure(runtime: Runtime, *words: str) -> tuple[int, str]:
     return failed.returncode, failed.stderr.splitlines()[-1]
 
 
+# --- standard streams and the working directory ---------------------------------------------------
+
+
+def test_verbs_that_print_nothing_do_not_need_standard_output(runtime: Runtime) -> None:
+    bundle, name = runtime.bundle("sleep", "100"), runtime.new_id()
+    lines = (f"create --bundle {bundle}", "start", "exec", "pause", "resume", "kill", "delete --force")
+    for words in lines:
+        command = [*runtime.command, *words.split(), name, *(["true"] if words == "exec" else [])]
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-") if words == "exec" else (">&-",):
+            done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], check=False, timeout=30)
+            assert done.returncode == 0, (words, closed)
+
+
+@pytest.mark.parametrize(
+    "verb", ["state", "list", "ps", "features", "--version", "list --help", "nosuch", "kill"]
+)
+@pytest.mark.parametrize(
+    ("redirected", "reason"), [(">&-", "bad file descriptor"), (">/dev/full", "no space left on device")]
+)
+def test_an_answer_that_cannot_be_written(runtime: Runtime, verb: str, redirected: str, reason: str) -> None:
+    words = [*verb.split(), created(runtime)] if verb in ("state", "ps") else verb.split()
+    command = ["sh", "-c", f'"$@" {redirected}', "sh", *runtime.command, *words]
+    done = subprocess.run(command, check=False, timeout=30, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    if verb == "nosuch":
+        assert (done.returncode, last) == (3, "No help topic for 'nosuch'")
+    elif verb == "kill":
+        assert (done.returncode, last) == (1, 'pyruntime: "kill" requires a minimum of 1 argument(s)')
+    else:
+        assert (done.returncode, last.endswith(f"write /dev/stdout: {reason}")) == (1, True), last
+        assert "internal" not in last
+
+
 # --- create and run -------------------------------------------------------------------------------
 
 
