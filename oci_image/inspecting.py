@@ -84,6 +84,7 @@ def describe_image(image: ImageDocuments, name: str) -> dict[str, Any]:
     return {
         "Name": name,
         "Digest": str(image.root.digest),
+        "RepoTags": [],  # a repository may have thousands
         "Created": image.config.get("created"),
         "DockerVersion": image.config.get("docker_version", ""),
         "Labels": settings.get("Labels"),

@@ -115,7 +115,8 @@ def open_destination(
     if name.startswith("@"):
         raise UsageError(f"{text!r}: an image cannot be given a digest or a position as its name")
     if transport == "":
-        return LayoutDestination(store or default_store_path(), place)
+        layout = store or default_store_path()
+        return LayoutDestination(layout, tag_in(layout, place))
     if transport == "oci:":
         return LayoutDestination(place, name)
     if transport == "dir:":

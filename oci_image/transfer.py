@@ -5,7 +5,7 @@ from __future__ import annotations
 from oci_image.copying import CopyOptions, CopyResult, choose_platform, copy_image
 from oci_image.errors import ImageError, RegistryError
 from oci_image.inspecting import read_image
-from oci_image.locations import open_destination, open_source
+from oci_image.locations import open_destination, open_source, tag_in
 from oci_image.model.digest import parse_digest
 from oci_image.model.platform import Platform, host_platform
 from oci_image.model.reference import Reference
@@ -24,7 +24,7 @@ from pyruntime.base.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import IO
+    from typing import IO, Any
 
     from oci_image.model.descriptor import Descriptor
     from oci_image.model.digest import Digest
@@ -106,6 +106,7 @@ def pull(
             return Transferred(name or str(candidate), there, None)
     if policy == "never":
         raise ImageError("image is not in the store, and the policy is never to pull", where=reference)
+    name = tag_in(store or default_store_path(), name)
     for candidate in candidates:
         final = name or str(candidate)
         try:
@@ -114,8 +115,30 @@ def pull(
             if candidate is candidates[-1]:
                 raise
         else:
+            _say_platform(final, options, store)
             return Transferred(final, result.root, result)
     raise AssertionError
+
+
+def _say_platform(name: str, options: CopyOptions, store: str) -> None:
+    """Warn of an image that has no index to choose from and is for another platform."""
+    if options.every_platform:
+        return
+    wanted = options.platform or host_platform()
+    source = open_source(name, store=store)
+    try:
+        config = read_image(source, wanted).config
+    except ImageError:
+        return  # what it is for does not matter to who copies it
+    finally:
+        source.close()
+    there = _platform_of(config)
+    if there.architecture and not there.suits(wanted):
+        options.warn(f"{name} is an image for {there}, not for {wanted}")
+
+
+def _platform_of(config: dict[str, Any]) -> Platform:
+    return Platform(*(str(config.get(key) or "") for key in ("os", "architecture", "variant")))
 
 
 def _candidates(reference: str, registry: RegistryOptions | None) -> tuple[RegistryReference, ...]:
@@ -141,11 +164,8 @@ def _present(name: str, options: CopyOptions, store: str) -> Descriptor | None:
         return None
     finally:
         source.close()
-    system, architecture, variant = (
-        str(image.config.get(key) or "") for key in ("os", "architecture", "variant")
-    )
-    made_for = Platform(system, architecture, variant)
-    fits = not system or made_for.suits(options.platform or host_platform()) > 0
+    made_for = _platform_of(image.config)
+    fits = not made_for.os or made_for.suits(options.platform or host_platform()) > 0
     return root if fits else None
 
 

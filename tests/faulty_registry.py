@@ -118,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(429, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}', Retry_After="0")
         elif state.take("unavailable"):
             self.answer(503, b"<html>busy</html>")
+        elif "/manifests/" in self.path and state.take("refuses_reading"):
+            self.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
         elif "/manifests/" in self.path:
             data = state.pushed.get(self.path.rpartition("/")[2], state.manifest)
             digest = "sha256:" + "0" * 64 if state.take("wrong_manifest") else state.digest(data)

@@ -27,6 +27,7 @@ VERBS = {
     "flatten": "squash",
     "gc": "collecting",
     "history": "history",
+    "images": "listing",
     "import": "importing",
     "init": "init",
     "insert": "insert",
@@ -44,6 +45,8 @@ VERBS = {
     "push": "pushing",
     "remove": "removing",
     "repack": "repack",
+    "rm": "removing",
+    "rmi": "removing",
     "save": "saving",
     "search": "search",
     "snapshots": "snapshots",
@@ -51,6 +54,7 @@ VERBS = {
     "stat": "stating",
     "sync": "sync",
     "tag": "tagging",
+    "umount": "unmounting",
     "unmount": "unmounting",
     "unpack": "unpack",
     "verify": "verifying",
@@ -105,6 +109,7 @@ def _run(argv: list[str]) -> int:
     }
     try:
         code: int = verbs[arguments.verb].run(arguments, output)
+        sys.stdout.flush()
     except ExpectedError as error:
         if arguments.debug:
             _print_traceback()
@@ -113,6 +118,8 @@ def _run(argv: list[str]) -> int:
     except _StoppedError as stopped:
         output.error(f"{arguments.verb}: stopped by signal {signal.Signals(stopped.number).name}", "")
         return 128 + stopped.number
+    except BrokenPipeError:
+        return _without_reader()
     except Exception as error:  # a bug, whatever it is
         if arguments.debug:
             _print_traceback()
@@ -123,6 +130,17 @@ def _run(argv: list[str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code
+
+
+def _without_reader() -> int:
+    """End as a program does that SIGPIPE ends: whoever reads the output has seen enough."""
+    import os
+    import signal
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # what is left in the buffer goes there at the end
+    os.close(null)
+    return 128 + signal.SIGPIPE
 
 
 def _print_traceback() -> None:

@@ -31,6 +31,13 @@ class Output:
         if lines or self._as_json:
             self.result("\n".join(lines), value)
 
+    def ids(self, ids: list[str], value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """A result of which --quiet leaves the ids, for scripts."""
+        if self._as_json:
+            self.result("", value)
+        elif ids:
+            sys.stdout.write("\n".join(ids) + "\n")
+
     def raw(self, data: bytes) -> None:
         """A document's own bytes, with nothing added."""
         sys.stdout.buffer.write(data)

@@ -142,7 +142,12 @@ class RegistrySource:
 
 
 def _manifest(client: RegistryClient, selector: str) -> tuple[bytes, str]:
-    response = client.request("GET", f"{client.repository}/manifests/{selector}", headers=ACCEPT)
+    try:
+        response = client.request("GET", f"{client.repository}/manifests/{selector}", headers=ACCEPT)
+    except RegistryError as error:
+        mark = "@" if ":" in selector else ":"
+        where = f"{client.host}/{client.repository}{mark}{selector}"
+        raise RegistryError(error.what, where=where, hint=error.hint, status=error.status) from None
     return read_document(response, selector), response.headers.get("Docker-Content-Digest", "")
 
 

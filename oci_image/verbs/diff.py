@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         *((path, "C") for path in changes.changed),
         *((path, "D") for path in changes.removed),
     ]
-    output.result(
-        "\n".join(f"{letter} {path}" for path, letter in sorted(lines)),
+    output.lines(
+        [f"{letter} {path}" for path, letter in sorted(lines)],
         {
             "added": list(changes.added),
             "changed": list(changes.changed),

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 SUMMARY = "list the images of a store"
 DESCRIPTION = f"""\
-List the images of a store: name, digest, when it was made, and the bytes of its blobs.
+List the images of a store: name, digest, when it was made, and the bytes of its blobs; with --quiet the
+digests alone.
 Filters: {", ".join(FILTERS)}; an image must pass all of them."""
 EXAMPLES = """\
 examples:
   oci-image list
   oci-image list --store ./layout --json
   oci-image list --filter reference='*/team/*' --filter label=stage=test
-  oci-image list --filter dangling=true --format '{digest}'"""
+  oci-image list --filter dangling=true --format '{digest}'
+  oci-image rm $(oci-image images -q --filter dangling=true)"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     with Store.open(arguments.store or default_store_path(), create=not arguments.store) as store:
         images = filter_images(list_images(store), arguments.filter)
+    if arguments.quiet:
+        output.ids(
+            list(dict.fromkeys(image.digest for image in images)), [image.to_json() for image in images]
+        )
+        return 0
     if arguments.format:
         lines = [fill_in(arguments.format, image.to_json()) for image in images]
         output.lines(lines, [image.to_json() for image in images])

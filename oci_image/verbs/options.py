@@ -129,15 +129,43 @@ def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
 
 
 def fill_in(form: str, value: Mapping[str, Any]) -> str:
-    """A text with its {keys} replaced; UsageError for one that is not there."""
+    """A text with its {keys} replaced, or Go's {{.Key}} and {{json .Key}}; UsageError for one that is not there."""
     import json
 
+    if "{{" in form:
+        return _fill_in_go(form, value)
     texts = {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}
     try:
         return form.format_map(texts)
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         known = ", ".join(value)
         raise UsageError(f"format refers to {error}, which is not there", hint=f"keys: {known}") from None
+
+
+def _fill_in_go(form: str, value: Mapping[str, Any]) -> str:
+    """The fields of a Go template, which is as much of that language as scripts use."""
+    import json
+
+    parts = form.split("{{")
+    made = parts[0]
+    for part in parts[1:]:
+        words, closed, rest = part.partition("}}")
+        path = words.split()
+        as_json = path[:1] == ["json"]
+        if not closed or len(path) != 1 + as_json or not path[-1].startswith("."):
+            raise UsageError(f"format has {{{{{part[:40]}, which is not understood", hint="write {{.Key}}")
+        found: Any = value
+        for key in path[-1].split("."):
+            if key and not isinstance(found, dict):
+                found = None
+            if key and found is not None:
+                by_lower = {name.lower(): name for name in found}
+                if key.lower() not in by_lower and found is value:
+                    known = ", ".join(value)
+                    raise UsageError(f"format refers to {key!r}, which is not there", hint=f"keys: {known}")
+                found = found.get(by_lower.get(key.lower(), key))
+        made += (found if isinstance(found, str) and not as_json else json.dumps(found)) + rest
+    return made
 
 
 def size(text: str) -> int:

@@ -25,7 +25,9 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--snapshots", default="", metavar="DIR", help="where prepared images are kept")
-    parser.add_argument("action", choices=["list", "gc"], help="what to do")
+    parser.add_argument(
+        "action", nargs="?", choices=["list", "gc"], default="list", help="what to do (default: list)"
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
