@@ -5,7 +5,7 @@ import os
 from pyruntime.base.errors import UsageError
 from pyruntime.host.rootless import default_root
 from pyruntime.verbs import STOP_AT_POSITIONAL, VERBS
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, absolute_path
 
 HELP = Option(names=("help", "h"), help="show this help")
 
@@ -129,7 +129,7 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
         if value not in choices:
             kind = name.replace("-", " ") if name == "cgroup-manager" else name
             raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")
-    root = os.path.abspath(arguments.get("root") or default_root(environment))
+    root = absolute_path(arguments.get("root") or default_root(environment))
     if root == "/":
         raise UsageError("option --root argument should not be set to /", hint="name a directory of its own")
     systemd = arguments.flag("systemd-cgroup") or arguments.get("cgroup-manager") == "systemd"

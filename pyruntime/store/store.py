@@ -119,6 +119,31 @@ class Store:
                 f"cannot save the state: {errno_text(error.errno or 0)}", where=directory
             ) from None
 
+    def make_gate(self, container_id: str) -> None:
+        """Make the gate of `start`, unfinished as yet.
+
+        Raises:
+            HostError: there is no room for it.
+        """
+        directory = self.directory(container_id)
+        try:
+            os.mkfifo(f"{directory}/{UNFINISHED_FIFO}", 0o600)
+        except OSError as error:
+            raise self._no_gate(directory, error) from None
+
+    def open_gate(self, container_id: str) -> tuple[int, int]:
+        """Descriptors of the unfinished gate, and of the file that failures after it go to.
+
+        Raises:
+            HostError: there is no room for the file.
+        """
+        directory = self.directory(container_id)
+        try:
+            failure = os.open(f"{directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return os.open(f"{directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC), failure
+        except OSError as error:
+            raise self._no_gate(directory, error) from None
+
     def exists(self, container_id: str) -> bool:
         """Whether the id is taken, be the container whole or half made."""
         return os.path.isdir(self.directory(container_id))
@@ -198,6 +223,9 @@ class Store:
             if os.path.isdir(directory) and error.errno == errno.ENOENT:
                 raise self._incomplete(container_id) from None
             raise self._missing(container_id, error) from None
+
+    def _no_gate(self, directory: str, error: OSError) -> HostError:
+        return HostError(f"cannot make the gate of start: {errno_text(error.errno or 0)}", where=directory)
 
     def _missing(self, container_id: str, error: OSError) -> StateError:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):

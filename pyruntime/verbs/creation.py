@@ -29,7 +29,8 @@ from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
-from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store, check_id
+from pyruntime.store.store import FIFO, UNFINISHED_FIFO, Store, check_id
+from pyruntime.verbs.interface import absolute_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         StateError: the id is none.
     """
     check_id(container_id)
-    bundle = os.path.abspath(bundle)
+    bundle = absolute_path(bundle)
     config, text = read_config(options.config_path or f"{bundle}/config.json")
     check_rules(config)
     facts = facts_for(config)
@@ -233,7 +234,7 @@ class Creation:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
         self.save()
-        os.mkfifo(f"{self.directory}/{UNFINISHED_FIFO}", 0o600)
+        self.store.make_gate(self.state.id)
         descriptors = {} if options.starts else self._gate()
         gate = tuple(descriptors.values())
         if options.console_fd >= 0:
@@ -269,8 +270,7 @@ class Creation:
 
     def _gate(self) -> dict[int, int]:
         """The fifo that the init waits on, and the file for what goes wrong after it."""
-        fifo = os.open(f"{self.directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC)
-        failure = os.open(f"{self.directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fifo, failure = self.store.open_gate(self.state.id)
         return {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
 
     def _hook_logs(self) -> dict[int, int]:

@@ -1,10 +1,8 @@
 """What checkpoint and restore share of the command line: the options for CRIU."""
 
-import os
-
 from pyruntime.base.errors import UsageError
 from pyruntime.plan.criu import CriuOptions
-from pyruntime.verbs.interface import Arguments, Option
+from pyruntime.verbs.interface import Arguments, Option, absolute_path
 
 CRIU_OPTIONS = (
     Option(
@@ -74,8 +72,8 @@ def read_criu_options(arguments: Arguments) -> CriuOptions:
             raise UsageError(f'namespace "{name}" is not supported', hint="network is the only one")
     work = arguments.get("work-path")
     return CriuOptions(
-        image_path=os.path.abspath(arguments.get("image-path") or "checkpoint"),
-        work_path=os.path.abspath(work) if work else "",
+        image_path=absolute_path(arguments.get("image-path") or "checkpoint"),
+        work_path=absolute_path(work) if work else "",
         parent_path=arguments.get("parent-path"),
         tcp_established=arguments.flag("tcp-established"),
         ext_unix_sk=arguments.flag("ext-unix-sk"),

@@ -109,6 +109,19 @@ class GlobalOptions:
         self.trace: Callable[[str], None] = _ignore
 
 
+def absolute_path(path: str) -> str:
+    """A path that a caller names, from the root.
+
+    Raises:
+        HostError: it counts from the working directory, and that has been removed.
+    """
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        hint = "change to another working directory, or name absolute paths"
+        raise HostError(f"getwd: {errno_text(error.errno or 0)}", where=path, hint=hint) from None
+
+
 def write_output(text: str) -> None:
     """Write what the verb was asked for to standard output; bytes that came in undecodable go out unchanged.
 

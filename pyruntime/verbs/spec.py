@@ -33,7 +33,7 @@ def write_default_config(path: str, *, rootless: bool) -> None:
             file.write(text)
     except FileExistsError:
         what = f"File {os.path.basename(path)} exists. Remove it first"
-        raise StateError(what, where=os.path.abspath(path)) from None
+        raise StateError(what, where=path) from None
     except OSError as error:
         raise HostError(
             f"cannot write the configuration: {errno_text(error.errno or 0)}", where=path

@@ -3,8 +3,6 @@
 Form (the specification's schema and the decoder), rules, what planning refuses, and what this host lacks.
 """
 
-import os
-
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import ExpectedError, HostError, SpecError, UsageError
 from pyruntime.base.jsonio import dumps, loads
@@ -19,7 +17,7 @@ from pyruntime.spec.config import Config
 from pyruntime.spec.explain import schema_faults
 from pyruntime.spec.load import read_text
 from pyruntime.spec.rules import check_rules_in_order
-from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
+from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, absolute_path, write_output
 
 USAGE = "[options] [bundle]"
 OPTIONS = (
@@ -44,7 +42,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
     form = arguments.get("format") or "text"
     if form not in ("text", "json"):
         raise UsageError(f'invalid format "{form}"', hint="use text or json")
-    bundle = os.path.abspath(arguments.positional[0] if arguments.positional else ".")
+    bundle = absolute_path(arguments.positional[0] if arguments.positional else ".")
     faults = find_faults(
         read_text(f"{bundle}/config.json"),
         bundle,

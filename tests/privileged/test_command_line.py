@@ -75,6 +75,21 @@ def test_an_answer_that_cannot_be_written(runtime: Runtime, verb: str, redirecte
         assert "internal" not in last
 
 
+def test_a_working_directory_that_has_been_removed(runtime: Runtime) -> None:
+    """Only what counts from it fails."""
+    bundle, name, gone = runtime.bundle("true"), runtime.new_id(), runtime.directory / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f'cd {gone}; rmdir {gone}; "$@"', "sh", *runtime.command]
+    for words, reason in (
+        (("create", name), f"pyruntime create failed: {name}: getwd: no such file or directory (.)"),
+        (("--root", "relative", "list"), "getwd: no such file or directory (relative)"),
+        (("run", "--bundle", str(bundle), name), ""),
+    ):
+        gone.mkdir(exist_ok=True)
+        done = subprocess.run([*command, *words], check=False, timeout=30, capture_output=True, text=True)
+        assert (done.returncode, done.stderr.rstrip()) == (1 if reason else 0, reason)
+
+
 # --- create and run -------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,27 @@ def test_a_receiver_of_the_pidfd_that_hangs_up(runtime: Runtime) -> None:
         os.waitpid(child, 0)
     assert (failed.returncode, processes_of(name)) == (1, [])
     assert "cannot send the pidfd: broken pipe" in failed.stderr
+
+
+def test_a_state_directory_without_room(runtime: Runtime) -> None:
+    """Whatever does not fit any more: the error says so, and the directory is empty again."""
+    bundle, reasons = runtime.bundle("true"), set()
+    runtime.root.mkdir()
+    for inodes in range(3, 8):
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes}", "none", runtime.root], check=True
+        )
+        try:
+            name = runtime.new_id()
+            done = runtime.call("create", "--bundle", str(bundle), name, check=False)
+            if done.returncode == 0:
+                runtime.call("delete", "--force", name)
+            assert os.listdir(runtime.root) == []
+            reasons.add(done.stderr.removeprefix(f"pyruntime create failed: {name}: ").partition(" (")[0])
+        finally:
+            subprocess.run(["umount", runtime.root], check=True)
+    assert reasons == {
+        "cannot save the state: no space left on device",
+        "cannot make the gate of start: no space left on device",
+        "",
+    }
