@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Iterator
@@ -39,8 +40,10 @@ def spool(tmp_path: Path) -> Iterator[int]:
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Also where there is one processor, or a thread of the tests' own: it does not touch what is forked here.
     monkeypatch.setattr(indexing, "can_start", lambda: True)
+    gc.collect()  # what tests before this one have left is closed now, and not while this one is counted
     before = len(os.listdir("/proc/self/fd"))
     yield
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
