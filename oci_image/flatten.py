@@ -28,7 +28,7 @@ from pyruntime.base.errors import HostError, errno_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     from oci_image.layers.compression import ByteReader
@@ -123,17 +123,19 @@ def import_archive(
     level: int = 0,
     history: History | None = None,
     limits: Limits | None = None,
+    changes: Sequence[str] = (),
 ) -> Descriptor:
     """Make an image of one layer of a tar archive, a file or an open stream, plain or with gzip or zstd.
 
-    The archive is checked as a layer is.  Raises: ImageError naming the entry at fault.
+    `changes` are instructions of a Dockerfile for the image's config.  The archive is checked as a layer is.
+    Raises: ImageError naming the entry at fault, UsageError for a change.
     """
     if isinstance(source, str):
         try:
             with open(source, "rb") as file:
                 return import_archive(
                     layout, tag, file, platform=platform, compression=compression,
-                    level=level, history=history, limits=limits,
+                    level=level, history=history, limits=limits, changes=changes,
                 )  # fmt: skip
         except OSError as error:
             raise ImageError(f"cannot open: {errno_text(error.errno or 0)}", where=source) from None
@@ -154,6 +156,10 @@ def import_archive(
             stream.drain()
             layer, diff_id = blob.finish()
         draft.add_layer(layer, diff_id, history)
+        if changes:
+            from oci_image.build.changes import apply_changes
+
+            apply_changes(draft, changes)
         made = draft.store(store)
         store.tag(made, tag)
     return made

@@ -44,7 +44,8 @@ class RepackOptions(Value):
 
     `compression` "auto" is that of the image's last layer; level 0 is the usual one.  Below `mask_paths`, and
     below the image's volumes unless `mask_volumes` is false, nothing counts as changed.  With `refresh` the
-    bundle is one of the new image from then on.  `history` None makes no entry.
+    bundle is one of the new image from then on.  `history` None makes no entry.  `changes` are instructions of a
+    Dockerfile for the image's config, and `author` is its author.
     """
 
     compression: str = "auto"
@@ -54,6 +55,8 @@ class RepackOptions(Value):
     refresh: bool = False
     history: History | None = fresh(default_factory=lambda: History(created_by="oci-image repack"))
     limits: Limits = fresh(default_factory=Limits)
+    changes: tuple[str, ...] = ()
+    author: str = ""
 
 
 class Changes(Value):
@@ -109,13 +112,27 @@ def repack_bundle(layout: str, tag: str, bundle: str, options: RepackOptions | N
         manifest = source.chain[-1]
         with contextlib.closing(_Difference(store, source, options)) as difference:
             changes = difference.changes()
+            changes_config = _change_config(difference.draft, options)
             if changes:
                 layer = difference.write_layer(difference.draft)
+            elif changes_config and options.history:
+                difference.draft.add_history(options.history, empty_layer=True)
+            if changes or changes_config:
                 manifest = difference.draft.store(store)
         store.tag(manifest, tag)
         if options.refresh and changes:
             _refresh(source, manifest)
     return Repacked(manifest, layer, changes, tuple(difference.skipped))
+
+
+def _change_config(draft: ImageDraft, options: RepackOptions) -> bool:
+    if options.author:
+        draft.config["author"] = options.author
+    if options.changes:
+        from oci_image.build.changes import apply_changes
+
+        apply_changes(draft, options.changes)
+    return bool(options.author or options.changes)
 
 
 class _Difference:

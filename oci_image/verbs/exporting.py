@@ -6,7 +6,7 @@ import sys
 
 from oci_image.flatten import export_image, export_to_file
 from oci_image.locations import locate_image
-from oci_image.verbs.options import add_platform, chosen_platform
+from oci_image.verbs.options import add_one_image, add_platform, chosen_platform, one_image
 from pyruntime.base.errors import UsageError
 
 TYPE_CHECKING = False
@@ -19,20 +19,20 @@ SUMMARY = "write the tree of an image as a tar archive"
 DESCRIPTION = "Write the tree that the layers of an image make together as one plain tar archive."
 EXAMPLES = """\
 examples:
-  oci-image export --image layout:app --output tree.tar
+  oci-image export -o tree.tar alpine:3.20
   oci-image export --image layout:app | tar -t"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--output", "-o", default="-", metavar="FILE", help="the archive (default: stdout)")
     add_platform(parser)
+    add_one_image(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = locate_image(arguments.image)
+    layout, reference = locate_image(one_image(arguments))
     platform = chosen_platform(arguments)
     if arguments.output == "-":
         if sys.stdout.isatty():

@@ -8,7 +8,7 @@ from oci_image.configure import tag_of
 from oci_image.flatten import import_archive
 from oci_image.layers.limits import parse_limits
 from oci_image.locations import locate_image
-from oci_image.verbs.options import add_platform, chosen_platform
+from oci_image.verbs.options import add_changes, add_one_image, add_platform, chosen_platform, one_image
 from oci_image.verbs.repack import add_history_options, history_of
 from oci_image.verbs.squash import add_compression_options
 
@@ -24,23 +24,25 @@ Make an image with one layer of a tar archive, plain or compressed with gzip or 
 as it is in a layer."""
 EXAMPLES = """\
 examples:
-  oci-image import --image layout:debian root.tar.gz
+  oci-image import root.tar.gz debian:mine
+  oci-image import --image layout:debian -c 'CMD ["/bin/bash"]' -m "by hand" root.tar.gz
   tar -C tree -c . | oci-image import --image layout:tree -"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="IMAGE", help="the new image")
     add_platform(parser, "what it is for")
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER", help="as for unpack")
     add_compression_options(parser, ["gzip", "zstd", "none"])
     add_history_options(parser)
+    add_changes(parser)
     parser.add_argument("archive", metavar="FILE", help="the archive; - is stdin")
+    add_one_image(parser, "the new image")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = locate_image(arguments.image, new=True)
+    layout, reference = locate_image(one_image(arguments), new=True)
     manifest = import_archive(
         layout,
         tag_of(reference),
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         level=arguments.compress_level,
         history=history_of(arguments, f"oci-image import {arguments.archive}"),
         limits=parse_limits(arguments.limit),
+        changes=arguments.change,
     )
     output.result(f"made {manifest.digest}", {"manifest": str(manifest.digest)})
     return 0

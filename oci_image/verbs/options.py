@@ -54,6 +54,30 @@ def any_image(arguments: argparse.Namespace) -> str:
     return f"oci:{layout}:{reference.tag}" if reference.tag else f"oci:{layout}"
 
 
+def add_one_image(parser: argparse.ArgumentParser, meaning: str = "the image") -> None:
+    """An image of the store or a layout, as the last argument or by --image."""
+    parser.add_argument(
+        "--image", default="", dest="named", metavar="IMAGE", help=f"{meaning}, as LAYOUT[:TAG] too"
+    )
+    parser.add_argument("image", nargs="?", default="", metavar="IMAGE", help=meaning)
+
+
+def one_image(arguments: argparse.Namespace) -> str:
+    """What `add_one_image` was given; UsageError."""
+    if bool(arguments.named) == bool(arguments.image):
+        raise UsageError("one image is to be named", hint="as IMAGE, or with --image IMAGE")
+    named: str = arguments.named or arguments.image
+    return named
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """--change, as docker has it."""
+    parser.add_argument(
+        "--change", "-c", action="append", default=[], metavar="INSTRUCTION",
+        help="change the config by an instruction of a Dockerfile, as CMD, ENV, LABEL, USER",
+    )  # fmt: skip
+
+
 def add_platform(parser: argparse.ArgumentParser, meaning: str = "which image of an index") -> None:
     """--platform."""
     parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help=f"{meaning} (default: this machine)")

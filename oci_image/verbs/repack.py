@@ -6,6 +6,7 @@ from oci_image.layers.limits import parse_limits
 from oci_image.locations import locate_image
 from oci_image.pack.image import History
 from oci_image.repack import RepackOptions, repack_bundle
+from oci_image.verbs.options import add_changes, add_one_image, one_image
 from pyruntime.base.errors import UsageError
 
 TYPE_CHECKING = False
@@ -22,14 +23,14 @@ With SOURCE_DATE_EPOCH set, the same changes always make the same image."""
 EXAMPLES = """\
 examples:
   oci-image repack --image layout:changed bundle
-  oci-image commit --image registry.example/team/app:2 bundle
+  oci-image commit bundle registry.example/team/app:2
+  oci-image commit -c 'CMD ["serve"]' -m "with certificates" bundle app:2
   oci-image repack --image layout:changed --compress zstd --compress-level 9 bundle
   SOURCE_DATE_EPOCH=0 oci-image repack --image layout:changed --mask-path /var/cache bundle"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="IMAGE", help="where the new image goes")
     parser.add_argument(
         "--compress",
         choices=["auto", "gzip", "zstd", "none"],
@@ -46,13 +47,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER", help="as for unpack")
     add_history_options(parser)
+    add_changes(parser)
+    parser.add_argument("--author", "-a", default="", metavar="TEXT", help="the image's author")
     parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's directory")
+    add_one_image(parser, "where the new image goes")
 
 
 def add_history_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that adds to an image's history."""
     for name in ("author", "comment", "created", "created_by"):
-        parser.add_argument(f"--history.{name}", dest=f"history_{name}", default="", metavar="TEXT")
+        names = (f"--history.{name}", *(("--message", "-m") if name == "comment" else ()))
+        parser.add_argument(*names, dest=f"history_{name}", default="", metavar="TEXT")
     parser.add_argument("--no-history", action="store_true", help="do not note the change in the history")
 
 
@@ -70,7 +75,7 @@ def history_of(arguments: argparse.Namespace, created_by: str) -> History | None
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = locate_image(arguments.image, new=True)
+    layout, reference = locate_image(one_image(arguments), new=True)
     if reference.digest:
         raise UsageError("the new image needs a tag, not a digest")
     options = RepackOptions(
@@ -81,6 +86,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         refresh=arguments.refresh_bundle,
         history=history_of(arguments, "oci-image repack"),
         limits=parse_limits(arguments.limit),
+        changes=tuple(arguments.change),
+        author=arguments.author,
     )
     tag = reference.tag or "latest"
     packed = repack_bundle(layout, tag, arguments.bundle, options)

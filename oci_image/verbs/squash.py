@@ -5,7 +5,7 @@ from __future__ import annotations
 from oci_image.configure import tag_of
 from oci_image.flatten import squash_image
 from oci_image.locations import locate_image, tag_in
-from oci_image.verbs.options import add_platform, chosen_platform
+from oci_image.verbs.options import add_one_image, add_platform, chosen_platform, one_image
 from oci_image.verbs.repack import add_history_options, history_of
 
 TYPE_CHECKING = False
@@ -20,17 +20,17 @@ Make an image with one layer, which has the tree that all layers of an image mak
 hide or replace is gone.  Without --tag the image's own tag moves to the result."""
 EXAMPLES = """\
 examples:
-  oci-image squash --image layout:app --tag app-flat
+  oci-image squash --tag app:flat app:1
   oci-image squash --image layout:app --compress zstd"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--image", required=True, metavar="IMAGE", help="the image")
     parser.add_argument("--tag", default="", metavar="TAG", help="the tag of the result")
     add_platform(parser)
     add_compression_options(parser, ["gzip", "zstd", "none"])
     add_history_options(parser)
+    add_one_image(parser)
 
 
 def add_compression_options(parser: argparse.ArgumentParser, choices: list[str]) -> None:
@@ -41,7 +41,7 @@ def add_compression_options(parser: argparse.ArgumentParser, choices: list[str])
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
-    layout, reference = locate_image(arguments.image)
+    layout, reference = locate_image(one_image(arguments))
     manifest = squash_image(
         layout,
         reference,

@@ -119,3 +119,58 @@ def test_snapshots_are_listed_if_nothing_else_is_asked(
 ) -> None:
     assert main(["snapshots", "--snapshots", str(tmp_path / "snapshots")]) == 0
     assert capsys.readouterr().out == "nothing is prepared\n"
+
+
+def test_import_changes_the_config_as_docker_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCI_IMAGE_STORE", str(tmp_path / "store"))
+    archive = tmp_path / "root.tar"
+    archive.write_bytes(tar(file(b"etc/passwd", b"root:x:0:0::/:/bin/sh\n")))
+    changes = ['CMD ["/bin/sh", "-l"]', "ENV A=1 B=$A", "EXPOSE 80", "WORKDIR /srv", "WORKDIR app", "USER nobody",
+               "LABEL x=y", "VOLUME /data", "STOPSIGNAL 9", "ENTRYPOINT run it", "ONBUILD RUN x"]  # fmt: skip
+    words = [word for change in changes for word in ("-c", change)]
+    assert main(["import", *words, "-m", "by hand", str(archive), "mine:1"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "--config", "--json", "mine:1"]) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["history"][0]["comment"] == "by hand"
+    assert config["config"] == {
+        "Cmd": ["/bin/sh", "-l"], "Env": ["A=1", "B="], "ExposedPorts": {"80/tcp": {}}, "WorkingDir": "/srv/app",
+        "User": "nobody", "Labels": {"x": "y"}, "Volumes": {"/data": {}}, "StopSignal": "9",
+        "Entrypoint": ["/bin/sh", "-c", "run it"], "OnBuild": ["RUN x"],
+    }  # fmt: skip
+    for wrong in ("RUN x", "FROM y", "CMD", "nonsense"):
+        assert main(["import", "-c", wrong, str(archive), "other"]) == 2
+        said = capsys.readouterr().err
+        assert "no change of a config" in said or f"invalid change {wrong!r}" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_commit_and_the_others_take_the_image_as_an_argument(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, store: str
+) -> None:
+    bundle = str(tmp_path / "bundle")
+    assert main(["unpack", "-q", "--image", "app:1", bundle]) == 0
+    assert main(["commit", "-c", "USER 5", "-a", "me", "-m", "why", bundle, "app:2"]) == 0
+    assert "nothing has changed" in capsys.readouterr().out
+    assert main(["inspect", "--config", "--json", "app:2"]) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert (config["config"]["User"], config["author"]) == ("5", "me")
+    assert (config["history"][-1]["comment"], config["history"][-1]["empty_layer"]) == ("why", True)
+    (tmp_path / "bundle/rootfs/new").write_text("x")
+    assert main(["repack", "-q", bundle, "app:3"]) == 0
+    assert main(["squash", "-q", "--tag", "app:4", "app:3"]) == 0
+    assert main(["export", "-o", str(tmp_path / "tree.tar"), "app:4"]) == 0
+    assert main(["init", str(tmp_path / "empty")]) == 0
+    capsys.readouterr()
+    for words in (
+        ["export"],
+        ["export", "--image", "app:1", "app:1"],
+        ["commit", bundle],
+        ["init"],
+        ["squash"],
+    ):
+        assert main(words) == 2, words
+        assert "is to be named" in capsys.readouterr().err
+    assert store
