@@ -10,15 +10,24 @@ _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # include/linux/proc_ns.h, PROC_USER_INIT_
 
 def read_host_facts() -> HostFacts:
     """The facts about this machine and process; what cannot be read counts as absent."""
+    apparmor = _first_line("/sys/module/apparmor/parameters/enabled") == "Y"
     return HostFacts(
         user_id=os.geteuid(),
         group_id=os.getegid(),
         in_user_namespace=in_user_namespace(),
         last_capability=int(_first_line("/proc/sys/kernel/cap_last_cap") or 40),
-        apparmor=_first_line("/sys/module/apparmor/parameters/enabled") == "Y",
+        apparmor=apparmor,
+        apparmor_confined=apparmor and _is_confined(),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         has_kcore=os.path.exists("/proc/kcore"),
     )
+
+
+def _is_confined() -> bool:
+    """Whether an AppArmor profile confines this process: "unconfined", "NAME (enforce)", "NAME (unconfined)" ..."""
+    # Kernels before 5.8 know only the shared file.
+    label = _first_line("/proc/self/attr/apparmor/current") or _first_line("/proc/self/attr/current")
+    return bool(label) and not label.endswith(("unconfined", "(unconfined)"))
 
 
 def facts_for(config: Config) -> HostFacts:

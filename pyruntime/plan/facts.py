@@ -8,7 +8,8 @@ class HostFacts(Record):
     """Facts about this machine and about the process that plans.
 
     `last_capability` is the highest number that the kernel knows; `user_id` and `group_id` are effective ids.
-    `resctrl` is where that file system is mounted; it is only asked for where the config has an intelRdt.
+    `apparmor_confined`: a profile confines this process.  `resctrl` is where that file system is mounted; it is only
+    asked for where the config has an intelRdt.
     """
 
     user_id: int = 0
@@ -16,6 +17,7 @@ class HostFacts(Record):
     in_user_namespace: bool = False
     last_capability: int = 40
     apparmor: bool = False
+    apparmor_confined: bool = False
     selinux: bool = False
     has_kcore: bool = True
     resctrl: str = ""

@@ -144,8 +144,10 @@ def plan_apparmor(process: Process, facts: HostFacts) -> "Iterator[Operation]":
         what = "apparmor profile is given but AppArmor is not enabled on this host"
         hint = "leave apparmorProfile out, or boot a kernel with AppArmor"
         raise SpecError(what, where="/process/apparmorProfile", hint=hint)
+    # Without new privileges the kernel lets a confined process only add a profile to those that confine it.
+    command = "stack" if process.no_new_privileges and facts.apparmor_confined else "exec"
     yield SetSecurityAttribute(
-        origin="/process/apparmorProfile", attribute="apparmor/exec", value=f"exec {profile}"
+        origin="/process/apparmorProfile", attribute="apparmor/exec", value=f"{command} {profile}"
     )
 
 
