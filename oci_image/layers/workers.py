@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_STEP_BACK = 3  # steps of nice, each worth a quarter more or less of a busy processor
+_MMAP_THRESHOLD = -3  # of mallopt(3)
+_TRIM_THRESHOLD = -1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -103,9 +106,17 @@ class Worker:
 
 
 def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], processes: int) -> list[Any]:
-    """The same by at most so many processes, each with about as much to do: a process costs more than a small job."""
+    """The same by at most so many processes, each with about as much to do: a process costs more than a small job.
+
+    Where one has twice as much to do as another, all wait for it, so that the other one steps back for it.
+    """
     shares = deal(costs, processes)
-    found = run_all([functools.partial(_in_turn, [jobs[n] for n in share]) for share in shares], len(shares))
+    loads = [sum(costs[number] for number in share) for share in shares]
+    works = [
+        functools.partial(_in_turn, [jobs[n] for n in share], os.getpid(), step_back=2 * load <= max(loads))
+        for share, load in zip(shares, loads, strict=True)
+    ]
+    found = run_all(works, len(works))
     results: list[Any] = [None] * len(jobs)
     for share, answers in zip(shares, found, strict=True):
         for number, answer in zip(share, answers, strict=True):
@@ -124,7 +135,9 @@ def deal(costs: Sequence[int], hands: int) -> list[list[int]]:
     return shares
 
 
-def _in_turn(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+def _in_turn(jobs: Sequence[Callable[[], Any]], parent: int, *, step_back: bool) -> list[Any]:
+    if step_back and os.getpid() != parent:  # in the process itself it could not be taken back
+        os.nice(_STEP_BACK)
     return [job() for job in jobs]
 
 
@@ -153,6 +166,7 @@ def _child(job: Callable[[], Any], writing: int, parent: int, blocked: set[Any])
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        _keep_memory()
         try:
             answer: tuple[Any, ...] = ("done", job())
         except ExpectedError as error:
@@ -166,6 +180,15 @@ def _child(job: Callable[[], Any], writing: int, parent: int, blocked: set[Any])
             rest = rest[os.write(writing, rest) :]
     finally:
         os._exit(0)
+
+
+def _keep_memory() -> None:
+    """Keep what is freed: pieces of a megabyte come and go here, and their pages would be faulted in each time."""
+    try:
+        _libc.mallopt(_MMAP_THRESHOLD, 64 << 20)
+        _libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+    except AttributeError:
+        pass  # another C library than glibc
 
 
 def _result(data: bytes) -> Any:  # noqa: ANN401 - whatever the job returned

@@ -48,3 +48,15 @@ def test_the_error_of_a_worker_is_raised_whole() -> None:
         with pytest.raises(ImageError, match="job 2") as caught:
             run_balanced(jobs, costs, 2)
         assert (caught.value.where, caught.value.hint) == ("there", "that")
+
+
+def niceness() -> int:
+    return os.nice(0)
+
+
+def test_who_has_much_less_to_do_steps_back() -> None:
+    own = os.nice(0)
+    jobs = [niceness] * 4
+    assert run_balanced(jobs, [9, 5, 4, 1], 4) == [own, own, own + 3, own + 3]
+    assert run_balanced(jobs, [9, 1, 1, 1], 1) == [own] * 4  # in place
+    assert os.nice(0) == own
