@@ -14,6 +14,7 @@ from oci_image.configure import CLEARABLE, ConfigChanges, configure_image, creat
 from oci_image.copying import CopyOptions, CopyResult, copy_image
 from oci_image.errors import ImageError, IntegrityError, RegistryError, SnapshotError
 from oci_image.flatten import (
+    add_layer,
     export_image,
     export_to_file,
     import_archive,
@@ -53,6 +54,7 @@ from oci_image.model.registry_reference import (
     split_host,
 )
 from oci_image.pack.image import History
+from oci_image.raw import digest_of_manifest, make_tree, unpack_tree, write_runtime_config
 from oci_image.registry.configuration import Endpoint, Registries, load_registries
 from oci_image.registry.credentials import Credentials, find_credentials, store_credentials
 from oci_image.registry.listing import Deleted, check_login, delete_image, list_repositories, list_tags
@@ -135,6 +137,7 @@ __all__ = [
     "UnpackOptions",
     "UnpackedBundle",
     "UsageError",
+    "add_layer",
     "add_to_index",
     "annotate_entry",
     "annotate_index",
@@ -152,6 +155,7 @@ __all__ = [
     "delete_image",
     "describe_image",
     "diff_bundle",
+    "digest_of_manifest",
     "export_image",
     "export_to_file",
     "filter_images",
@@ -169,6 +173,7 @@ __all__ = [
     "load",
     "load_registries",
     "locate_image",
+    "make_tree",
     "mount_bundle",
     "name_of",
     "open_destination",
@@ -204,4 +209,6 @@ __all__ = [
     "tag_of",
     "unmount_bundle",
     "unpack_image",
+    "unpack_tree",
+    "write_runtime_config",
 ]

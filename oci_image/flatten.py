@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from oci_image.layers.compression import ByteReader
     from oci_image.model.descriptor import Descriptor
+    from oci_image.model.digest import Digest
     from oci_image.model.reference import Reference
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -139,27 +140,65 @@ def import_archive(
                 )  # fmt: skip
         except OSError as error:
             raise ImageError(f"cannot open: {errno_text(error.errno or 0)}", where=source) from None
-    limits = limits or Limits()
     draft = new_draft(platform or host_platform(), history.created if history else "")
     with Store(layout) as store, store.adding():
         with LayerBlob(store, compression, level) as blob:
-            pieces = _Copying(_plain(source), blob, limits)
-            reader = TarReader(stream := PlainStream(pieces), limits)
-            try:
-                for entry in reader:
-                    parts = split_name(entry.name, depth=limits.path_depth, component=limits.name_bytes)
-                    if any(part.startswith(PREFIX) for part in parts):
-                        raise ImageError("name means a whiteout in a layer")
-            except ImageError as error:
-                where = f"entry {show(reader.current_name)}" if reader.current_name else error.where
-                raise ImageError(error.what, where=where, hint=error.hint) from error
-            stream.drain()
-            layer, diff_id = blob.finish()
+            layer, diff_id = _pack_archive(source, blob, limits or Limits(), is_layer=False)
         draft.add_layer(layer, diff_id, history)
         if changes:
             from oci_image.build.changes import apply_changes
 
             apply_changes(draft, changes)
+        made = draft.store(store)
+        store.tag(made, tag)
+    return made
+
+
+def _pack_archive(
+    source: BinaryIO, blob: LayerBlob, limits: Limits, *, is_layer: bool
+) -> tuple[Descriptor, Digest]:
+    """Put an archive into a blob as it is, plain or compressed; whiteouts have a meaning in a layer alone."""
+    pieces = _Copying(_plain(source), blob, limits)
+    reader = TarReader(stream := PlainStream(pieces), limits)
+    try:
+        for entry in reader:
+            parts = split_name(entry.name, depth=limits.path_depth, component=limits.name_bytes)
+            if not is_layer and any(part.startswith(PREFIX) for part in parts):
+                raise ImageError("name means a whiteout in a layer")
+    except ImageError as error:
+        where = f"entry {show(reader.current_name)}" if reader.current_name else error.where
+        raise ImageError(error.what, where=where, hint=error.hint) from error
+    stream.drain()
+    return blob.finish()
+
+
+def add_layer(
+    layout: str,
+    reference: Reference,
+    archive: str,
+    *,
+    tag: str,
+    compression: str = "auto",
+    level: int = 0,
+    history: History | None = None,
+    limits: Limits | None = None,
+) -> Descriptor:
+    """Put a tar archive, plain or compressed, on top of an image as a layer, byte by byte as it is.
+
+    Raises: ImageError naming the entry at fault; what it does to the image is not looked at.
+    """
+    with Store(layout) as store, store.adding():
+        draft = load_draft(store, store.resolve(reference, host_platform())[-1])
+        compression = draft.last_compression() if compression == "auto" else compression
+        try:
+            with (
+                open(archive, "rb") as file,
+                LayerBlob(store, compression, level, docker=draft.is_docker) as blob,
+            ):
+                layer, diff_id = _pack_archive(file, blob, limits or Limits(), is_layer=True)
+        except OSError as error:
+            raise ImageError(f"cannot read: {errno_text(error.errno or 0)}", where=archive) from None
+        draft.add_layer(layer, diff_id, history)
         made = draft.store(store)
         store.tag(made, tag)
     return made

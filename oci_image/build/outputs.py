@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING
 from oci_image.copying import CopyOptions, copy_image
 from oci_image.errors import ImageError
 from oci_image.flatten import write_image
-from oci_image.layers.create import create_tree
-from oci_image.layers.limits import Limits
 from oci_image.layers.metadata import Ownership
-from oci_image.layers.planning import check_layers, plan_tree
-from oci_image.layers.staging import make_staging, open_spool, remove_staging
-from oci_image.layers.workers import processors
+from oci_image.layers.staging import make_staging, remove_staging
 from oci_image.locations import open_destination
-from oci_image.model.image_config import decode_image_config
-from oci_image.model.manifest import decode_manifest
 from oci_image.model.reference import Reference
 from oci_image.model.registry_reference import full_name
 from oci_image.pack.tar_writer import TarWriter
+from oci_image.raw import make_tree
 from oci_image.transports.archive_destination import ArchiveDestination
 from oci_image.transports.layout import LayoutSource
 from pyruntime.base.errors import HostError, UsageError, errno_text
@@ -172,7 +167,7 @@ def _write_directory(store: Store, manifest: Descriptor, target: str) -> None:
                 os.mkdir("tree", 0o700, dir_fd=fd)
                 tree_fd = os.open("tree", _DIRECTORY, dir_fd=fd)
                 try:
-                    _fill(store, manifest, tree_fd)
+                    make_tree(store, manifest, tree_fd, Ownership())
                     _move_all(tree_fd, target_fd, target)
                 finally:
                     os.close(tree_fd)
@@ -183,26 +178,6 @@ def _write_directory(store: Store, manifest: Descriptor, target: str) -> None:
             os.close(target_fd)
     except OSError as error:
         raise HostError(f"cannot write the tree: {errno_text(error.errno or 0)}", where=target) from None
-
-
-def _fill(store: Store, descriptor: Descriptor, directory_fd: int) -> None:
-    where = str(descriptor.digest)
-    manifest = decode_manifest(store.read_document(descriptor), where=where)
-    image = decode_image_config(store.read_document(manifest.config), where=where)
-    limits = Limits()
-    check_layers(manifest, image, limits)
-    spools: list[int] = []
-    try:
-        spools += [open_spool(directory_fd) for _ in manifest.layers]
-        tree = plan_tree(store, manifest, image, spools, limits)
-        old_umask = os.umask(0)
-        try:
-            create_tree(directory_fd, tree, spools, Ownership(), processors())
-        finally:
-            os.umask(old_umask)
-    finally:
-        for spool in spools:
-            os.close(spool)
 
 
 def _move_all(source_fd: int, target_fd: int, where: str) -> None:
