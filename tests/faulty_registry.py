@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -38,7 +39,7 @@ class FaultyRegistry:
         class Handler(_Handler):
             state = registry
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that go away
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -77,6 +78,7 @@ class FaultyRegistry:
 
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
+        self.server.hang_up()
         self.server.server_close()
         self.thread.join()
 
@@ -85,6 +87,30 @@ class FaultyRegistry:
         left = self.faults.get(fault, 0)
         self.faults[fault] = left - 1
         return left > 0
+
+
+class _Server(ThreadingHTTPServer):
+    """Leaves no thread behind, whatever its clients still hold."""
+
+    daemon_threads = False
+
+    def __init__(self, *arguments: Any) -> None:
+        self.connections: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End all connections, so that the threads end that closing the server waits for."""
+        for each in list(self.connections):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
