@@ -161,6 +161,13 @@ def plan_selinux(process: Process, facts: HostFacts) -> "Iterator[Operation]":
     yield SetSecurityAttribute(origin="/process/selinuxLabel", attribute="exec", value=label)
 
 
+def plan_key_label(process: Process | None, facts: HostFacts) -> "Iterator[Operation]":
+    """The session keyring gets the label of the process; the exec takes this back."""
+    if process is not None and process.selinux_label and facts.selinux:
+        label = process.selinux_label
+        yield SetSecurityAttribute(origin="/process/selinuxLabel", attribute="keycreate", value=label)
+
+
 def plan_identity(
     process: Process, facts: HostFacts, seccomp: LoadSeccomp | None, *, keep_groups: bool = False
 ) -> "Iterator[Operation]":

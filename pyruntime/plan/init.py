@@ -3,7 +3,7 @@
 from pyruntime.base.errors import SpecError
 from pyruntime.base.jsonio import dumps
 from pyruntime.plan.cpu_list import cpu_mask
-from pyruntime.plan.identity import plan_apparmor
+from pyruntime.plan.identity import plan_apparmor, plan_key_label
 from pyruntime.plan.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, PROPAGATION
 from pyruntime.plan.mounts import MountPlan
 from pyruntime.plan.operations import (
@@ -96,6 +96,7 @@ def _plan_session(view: ContainerView, options: LaunchOptions) -> list[Operation
     operations: list[Operation] = [NewSession()]
     if not options.no_new_keyring:
         permissions = _KEY_SEARCH_BY_OTHER if view.has_user_namespace else _KEY_SEARCH_BY_USER
+        operations += plan_key_label(view.config.process, view.facts)
         operations.append(JoinKeyring(name=f"_ses.{view.container_id}", permissions=permissions))
     operations.append(ResetAffinity())
     if view.makes_namespace("network"):

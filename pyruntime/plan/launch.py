@@ -11,6 +11,7 @@ from pyruntime.plan.identity import (
     final_environment,
     plan_apparmor,
     plan_identity,
+    plan_key_label,
     plan_rlimits,
     plan_scheduling,
     plan_selinux,
@@ -175,6 +176,7 @@ def plan_exec(
         operations.append(BecomeRoot())
     operations.append(NewSession())
     if not options.no_new_keyring:
+        operations += plan_key_label(process, facts)
         operations.append(JoinKeyring(name=f"_ses.{container_id}", permissions=0))
     if process.terminal:
         operations.append(plan_console(process, options, bind=0))

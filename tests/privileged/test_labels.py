@@ -9,7 +9,7 @@ import pytest
 
 from pyruntime.execute.session import FAILED, Session
 from pyruntime.plan.facts import HostFacts
-from pyruntime.plan.identity import plan_apparmor, plan_selinux
+from pyruntime.plan.identity import plan_apparmor, plan_key_label, plan_selinux
 from pyruntime.plan.operations import Operation
 from pyruntime.spec.config import Process
 from tests.privileged.containers import Runtime, runtime
@@ -32,6 +32,7 @@ def built() -> None:
     [
         (plan_apparmor, "self/attr/apparmor/exec", "/process/apparmorProfile"),
         (plan_selinux, "self/attr/exec", "/process/selinuxLabel"),
+        (plan_key_label, "self/attr/keycreate", "/process/selinuxLabel"),
     ],
 )
 def test_a_label_that_the_kernel_does_not_know_is_refused_by_it(
