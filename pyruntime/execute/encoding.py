@@ -21,6 +21,10 @@ from pyruntime.base.errors import SpecError
 from pyruntime.base.record import fields_of
 from pyruntime.plan.operations import Operation
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAGIC = b"OCIPLAN1"
 REPORT_STEPS = 1
 _HEADER_SIZE = 24
@@ -37,14 +41,35 @@ def encode_plan(
     Raises:
         SpecError: a string holds a NUL byte.
     """
+    try:
+        words, data = _encode_operations(tuple(operations), _arguments_by_class, _learn_arguments)
+    except ValueError as error:
+        raise _nul(operations[error.args[0] - 1]) from None
+    data_offset = _HEADER_SIZE + len(words)
+    flags = REPORT_STEPS if report_steps else 0
+    numbers = (len(operations), flags, data_offset, data_offset + len(data))
+    head = b"".join([number.to_bytes(4, "little") for number in numbers])
+    return b"".join((MAGIC, head, words, data))
+
+
+def encode_operations(
+    operations: tuple[object, ...],
+    known: dict[type, tuple[str, ...]],
+    learn: "Callable[[type], tuple[str, ...]]",
+) -> tuple[bytes, bytes]:
+    """The operations and the data of a plan; `known` are the names of the arguments of each class, `learn` finds them.
+
+    Raises:
+        ValueError: a string holds a NUL byte; the argument is the number of the step.
+    """
     # Everything but the data is words of 64 bits: code, count and step of an operation make one, each argument is one.
     words: list[int] = []
     data: list[bytes] = []
     position = 0
     for step, operation in enumerate(operations, 1):
         cls = operation.__class__
-        names = _arguments_by_class.get(cls) or _learn_arguments(cls)
-        words.append(cls.code | len(names) << 16 | step << 32)
+        names = known.get(cls) or learn(cls)
+        words.append(cls.code | len(names) << 16 | step << 32)  # type: ignore[attr-defined]  # every operation has one
         for name in names:
             value = getattr(operation, name)
             kind = type(value)
@@ -54,20 +79,22 @@ def encode_plan(
             if kind is str:
                 block = value.encode("utf-8", "surrogateescape")
                 if b"\0" in block:
-                    raise _nul(operation)
+                    raise ValueError(step)
             else:
-                block = value if kind is bytes else _list_block(value, operation)
+                block = value if kind is bytes else _list_block(value, step)
             length = len(block)
             words.append(position << 32 | length)
             data.append(block)
             position += length + 1
-
-    data_offset = _HEADER_SIZE + 8 * len(words)
-    flags = REPORT_STEPS if report_steps else 0
-    numbers = (len(operations), flags, data_offset, data_offset + position)
-    head = b"".join([number.to_bytes(4, "little") for number in numbers])
     body = b"".join([word.to_bytes(8, "little") for word in words])
-    return b"".join((MAGIC, head, body, b"\0".join(data), b"\0" if data else b""))
+    return body, b"\0".join((*data, b""))
+
+
+try:
+    # The same in C, where the program has it.
+    from pyruntime_launcher import encode_operations as _encode_operations
+except ImportError:
+    _encode_operations = encode_operations
 
 
 def _learn_arguments(cls: type[Operation]) -> tuple[str, ...]:
@@ -75,12 +102,12 @@ def _learn_arguments(cls: type[Operation]) -> tuple[str, ...]:
     return names
 
 
-def _list_block(strings: tuple[str, ...], operation: Operation) -> bytes:
+def _list_block(strings: tuple[str, ...], step: int) -> bytes:
     if not strings:
         return b""
     block = "\0".join(strings).encode("utf-8", "surrogateescape") + b"\0"
     if block.count(b"\0") != len(strings):
-        raise _nul(operation)
+        raise ValueError(step)
     return block
 
 

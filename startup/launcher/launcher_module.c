@@ -64,6 +64,7 @@ static PyMethodDef methods[] = {
     {"signal_is_default", signal_is_default, METH_O, "signal_is_default(number) -> bool"},
     {"sha256", sha256, METH_O, sha256_text},
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, json_scan_text},
+    {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, encode_operations_text},
     {"json_quote", json_quote, METH_O, json_quote_text},
     {NULL, NULL, 0, NULL},
 };

@@ -22,6 +22,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyruntime.base.record import Record, fields_of
+from pyruntime.execute.encoding import encode_operations
+from pyruntime.plan.operations import NoNewPrivileges
+
 TREE = Path(__file__).resolve().parents[2]
 LAUNCHER = TREE / "startup" / "launcher"
 WRAPPER = """
@@ -30,6 +34,7 @@ static PyMethodDef methods[] = {
     {"sha256", sha256, METH_O, NULL},
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, NULL},
     {"json_quote", json_quote, METH_O, NULL},
+    {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "under_test", .m_size = -1,
@@ -50,7 +55,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     folder = tmp_path_factory.mktemp("launcher")
     (folder / "wrapper.c").write_text(WRAPPER)
     library = folder / "under_test.so"
-    sources = [LAUNCHER / f"{name}.c" for name in ("json_scanner", "sha256", "small_modules")]
+    sources = [LAUNCHER / f"{name}.c" for name in ("json_scanner", "plan_encoder", "sha256", "small_modules")]
     subprocess.run(
         [
             "cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
@@ -214,3 +219,55 @@ def test_resource_limits(ours: ModuleType) -> None:
     finally:
         program.kill()
         program.wait()
+
+
+class Step(Record):
+    code = 33
+    number: int
+    text: str = "usual"
+    block: bytes = b""
+    words: tuple[str, ...] = ()
+
+
+def encoded(encode: Any, *steps: Record) -> Any:
+    known: dict[Any, Any] = {}
+
+    def learn(cls: Any) -> Any:
+        known[cls] = tuple(name for name in fields_of(cls) if name != "origin")
+        return known[cls]
+
+    try:
+        return encode(steps, known, learn)
+    except (ValueError, UnicodeEncodeError) as error:
+        return type(error), error.args
+
+
+TEXTS = st.text(st.characters(codec="utf-8") | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))
+
+
+@given(
+    st.lists(
+        st.builds(
+            Step,
+            number=st.integers(-(1 << 63), (1 << 64) - 1) | st.booleans(),
+            text=TEXTS | st.just("/plain"),
+            block=st.binary(),
+            words=st.lists(TEXTS).map(tuple),
+        )
+    )
+)
+def test_the_encoder_of_plans(ours: ModuleType, steps: list[Step]) -> None:
+    assert encoded(ours.encode_operations, *steps) == encoded(encode_operations, *steps)
+
+
+def test_the_encoder_of_plans_keeps_defaults_and_refuses_what_it_does_not_know(ours: ModuleType) -> None:
+    other = NoNewPrivileges(origin="/process")
+    ours_, theirs_ = (
+        encoded(each, Step(number=7), other) for each in (ours.encode_operations, encode_operations)
+    )
+    assert ours_ == theirs_
+    assert ours_[0][:8] == bytes([33, 0, 4, 0, 1, 0, 0, 0])
+    with pytest.raises(TypeError, match="a plan cannot hold"):
+        ours.encode_operations((Step(number=1, text=1.5),), {Step: ("number", "text")}, None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        ours.encode_operations([], {}, None)
