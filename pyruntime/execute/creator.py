@@ -100,13 +100,10 @@ class _Follower:
         self.plan = plan
         self.steps = steps
         self.user_id = user_id
-        self.clones_left = 0
-        self.awaited: list[int] = []
-        for operation in session.operations:
-            if isinstance(operation, Clone):
-                self.clones_left += 1
-            elif isinstance(operation, Await):
-                self.awaited.append(operation.rendezvous)
+        self.clones_left = list(map(type, session.operations)).count(Clone)
+        self.awaited = [
+            operation.rendezvous for operation in session.operations if isinstance(operation, Await)
+        ]
         self.is_ready = False
 
     def follow(self) -> int:

@@ -21,7 +21,7 @@ _NOT_FORWARDED = {23, 28}
 # TRAP, BUS, FPE, SEGV and SYS.  After a fault of our own the faulting instruction would run again, for ever.
 _NOT_CAUGHT = {4, 5, 7, 8, 9, 11, 13, 17, 19, 31, 32, 33}
 _SIGWINCH = 28
-_CAUGHT = tuple(number for number in range(1, 65) if number not in _NOT_CAUGHT)
+_CAUGHT = bytes(number for number in range(1, 65) if number not in _NOT_CAUGHT)
 
 
 def become_subreaper() -> None:
@@ -40,8 +40,11 @@ class SignalForwarding:
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._previous: "list[tuple[int, Any]]" = []
+        if "pyruntime_launcher" in sys.modules:
+            sys.modules["pyruntime_launcher"].forward_signals(_CAUGHT, self._writer)
+            return
+        _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in _CAUGHT:
             try:
                 self._previous.append((number, _signal.signal(number, _ignore)))
@@ -54,10 +57,13 @@ class SignalForwarding:
 
     def close(self) -> None:
         """Give every signal its former handler back."""
-        for number, handler in self._previous:
-            if handler is not None:
-                _signal.signal(number, handler)
-        _signal.set_wakeup_fd(-1)
+        if "pyruntime_launcher" in sys.modules:
+            sys.modules["pyruntime_launcher"].forward_signals(_CAUGHT, -1)
+        else:
+            for number, handler in self._previous:
+                if handler is not None:
+                    _signal.signal(number, handler)
+            _signal.set_wakeup_fd(-1)
         os.close(self.reader)
         os.close(self._writer)
 

@@ -154,9 +154,17 @@ class Store:
         Raises:
             StateError: "container does not exist"; or its create has not come to the first record yet.
         """
-        first_line = self._read(container_id).partition(b"\n")[0]
+        return self.load_with_config(container_id)[0]
+
+    def load_with_config(self, container_id: str) -> tuple[ContainerState, bytes]:
+        """The state of a container, and its config.json, byte for byte as it was at the create.
+
+        Raises:
+            StateError: as for `load`.
+        """
+        first_line, _, config_text = self._read(container_id).partition(b"\n")
         try:
-            return decode(ContainerState, loads(first_line))
+            return decode(ContainerState, loads(first_line)), config_text
         except SpecError:
             raise self._incomplete(container_id) from None
 

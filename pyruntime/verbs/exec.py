@@ -83,7 +83,7 @@ def prepare_execution(arguments: Arguments, options: GlobalOptions) -> "Executio
     """
     container_id = arguments.positional[0]
     store = Store(options.root)
-    state, config_text = store.load(container_id), store.load_config_text(container_id)
+    state, config_text = store.load_with_config(container_id)
     status = status_of(state, store.directory(container_id))
     if status == STOPPED:
         raise StateError("cannot exec in a stopped container", where=container_id)

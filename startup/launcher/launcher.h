@@ -8,13 +8,15 @@
 /* builtin_modules.c: put the modules below into the interpreter's table; before initialisation. */
 void launcher_add_modules(void);
 
-/* launcher_module.c, json_scanner.c, plan_encoder.c, sha256.c, small_modules.c */
+/* launcher_module.c, json_scanner.c, plan_encoder.c, sha256.c, signals.c, small_modules.c */
 PyObject *PyInit_pyruntime_launcher(void);
 extern const char json_scan_text[], json_quote_text[];
 PyObject *json_scan(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *json_quote(PyObject *module, PyObject *text);
 extern const char encode_operations_text[];
 PyObject *encode_operations(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+extern const char forward_signals_text[];
+PyObject *forward_signals(PyObject *module, PyObject *arguments);
 extern const char sha256_text[];
 PyObject *sha256(PyObject *module, PyObject *data);
 PyObject *launcher_PyInit_fcntl(void);

@@ -65,6 +65,7 @@ static PyMethodDef methods[] = {
     {"sha256", sha256, METH_O, sha256_text},
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, json_scan_text},
     {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, encode_operations_text},
+    {"forward_signals", forward_signals, METH_VARARGS, forward_signals_text},
     {"json_quote", json_quote, METH_O, json_quote_text},
     {NULL, NULL, 0, NULL},
 };

@@ -34,6 +34,7 @@ static PyMethodDef methods[] = {
     {"sha256", sha256, METH_O, NULL},
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, NULL},
     {"json_quote", json_quote, METH_O, NULL},
+    {"forward_signals", forward_signals, METH_VARARGS, NULL},
     {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -55,7 +56,10 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     folder = tmp_path_factory.mktemp("launcher")
     (folder / "wrapper.c").write_text(WRAPPER)
     library = folder / "under_test.so"
-    sources = [LAUNCHER / f"{name}.c" for name in ("json_scanner", "plan_encoder", "sha256", "small_modules")]
+    sources = [
+        LAUNCHER / f"{name}.c"
+        for name in ("json_scanner", "plan_encoder", "sha256", "signals", "small_modules")
+    ]
     subprocess.run(
         [
             "cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
@@ -219,6 +223,27 @@ def test_resource_limits(ours: ModuleType) -> None:
     finally:
         program.kill()
         program.wait()
+
+
+def test_signals_are_written_to_a_descriptor_until_they_act_as_before(ours: ModuleType) -> None:
+    reader, writer = os.pipe()
+    numbers = bytes((signal.SIGUSR1, signal.SIGRTMIN + 3))
+    seen: list[int] = []
+    former = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
+    try:
+        ours.forward_signals(numbers, writer)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        assert os.read(reader, 64) == numbers
+        assert seen == []
+        ours.forward_signals(numbers, -1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert seen == [signal.SIGUSR1]
+        assert signal.getsignal(signal.SIGRTMIN + 3) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+        os.close(reader)
+        os.close(writer)
 
 
 class Step(Record):
