@@ -122,6 +122,7 @@ class Runtime:
         """
         require_descriptors(3, preserve_fds)
         options = CreateOptions(
+            root=self.store.root,
             config_path=config,
             no_pivot=no_pivot,
             no_new_keyring=no_new_keyring,

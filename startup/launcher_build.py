@@ -35,7 +35,7 @@ from heap_layout import Layout, plan_layout
 HERE = Path(__file__).resolve().parent
 SOURCES = (
     "launcher.c", "builtin_modules.c", "launcher_module.c", "json_scanner.c", "plan_encoder.c",
-    "sha256.c", "signals.c", "small_modules.c",
+    "sha256.c", "signals.c", "small_modules.c", "spawn.c",
 )  # fmt: skip
 # Replacements of small_modules.c, for interpreters in which these are shared libraries.
 REPLACED = ("fcntl", "select", "resource")

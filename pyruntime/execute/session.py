@@ -8,11 +8,10 @@ threads, and the child must not carry an interpreter.
 import errno
 import fcntl
 import os
-import posix
 import sys
 
 from pyruntime.base import restart
-from pyruntime.base.errors import HostError, StepError, errno_text
+from pyruntime.base.errors import ExpectedError, HostError, StepError, errno_text
 from pyruntime.base.record import Record
 from pyruntime.execute.encoding import encode_plan
 from pyruntime.execute.hints import hint_for
@@ -20,7 +19,7 @@ from pyruntime.plan.operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 # The executor's file, where the program's saved heap has it.
 EXECUTOR_IMAGE: bytes | None = None
@@ -36,8 +35,8 @@ _F_ADD_SEALS = 1033
 _ALL_SEALS = 0xF  # SEAL, SHRINK, GROW, WRITE
 
 # Offsets from the first descriptor number used in the executor's process.
-PLAN_FD, REPORT_FD, ORDER_FD, FIFO_FD, FAILURE_FD = range(5)
-CONSOLE_FD, LISTENER_FD, INIT_FD, HOOK_OUT_FD, HOOK_ERR_FD = range(5, 10)
+REPORT_FD, ORDER_FD, FIFO_FD, FAILURE_FD = range(4)
+CONSOLE_FD, LISTENER_FD, INIT_FD, HOOK_OUT_FD, HOOK_ERR_FD = range(4, 9)
 _LOWEST_BASE = 32
 
 
@@ -57,11 +56,64 @@ def descriptor_base(first_private: int) -> int:
     return max(first_private, _LOWEST_BASE)
 
 
+class StartedExecutor:
+    """An executor that waits for its plan.  It is started in advance, so that it is there when the plan is made.
+
+    `descriptors` maps a place (INIT_FD ...) to a descriptor of this process that the executor gets there; `stdio`
+    are those that it gets as 0, 1 and 2, instead of this process's own.
+
+    Raises:
+        HostError, StepError: it cannot be started.
+    """
+
+    def __init__(
+        self, *, first_private: int, descriptors: dict[int, int], stdio: tuple[int, ...] = ()
+    ) -> None:
+        self.kind = (first_private, descriptors.keys(), stdio)
+        self.orders = self.reports = -1
+        base = descriptor_base(first_private)
+        program = sealed_executor()
+        self.reports, report_end = os.pipe()
+        order_end, self.orders = os.pipe()
+        try:
+            inherited = {REPORT_FD: report_end, ORDER_FD: order_end, **descriptors}
+            self.pid = _spawn(program, base, inherited, stdio)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            for descriptor in (program, report_end, order_end):
+                os.close(descriptor)
+
+    def __enter__(self) -> "StartedExecutor":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.discard()
+
+    def take(self) -> tuple[int, int, int]:
+        """Its pid, and the pipes for orders and reports, which belong to the caller from now on."""
+        taken = self.pid, self.orders, self.reports
+        self.pid = self.orders = self.reports = -1
+        return taken
+
+    def discard(self) -> None:
+        """Let it end, unless somebody has taken it."""
+        if self.pid > 0:
+            self._close()
+            _wait(self.pid)
+            self.pid = -1
+
+    def _close(self) -> None:
+        os.close(self.orders)
+        os.close(self.reports)
+
+
 class Session:
     """An executor at work on one plan.
 
-    `descriptors` maps a place (FIFO_FD ...) to a descriptor of this process that the executor gets there; `stdio`
-    are those that it gets as 0, 1 and 2, instead of this process's own.
+    `started`: one that was started in advance; if it has not what this one needs, another is started.
+    `descriptors` and `stdio` are those of StartedExecutor.
     `observe` is told of each finished step: step number and nanoseconds.
     """
 
@@ -73,38 +125,37 @@ class Session:
         descriptors: dict[int, int],
         observe: "Callable[[int, int], None] | None" = None,
         stdio: tuple[int, ...] = (),
+        started: StartedExecutor | None = None,
     ) -> None:
         restart.forbid()
         self.operations = operations
-        self.pid = 0
         self._observe = observe
-        self._unreaped: list[int] = []
-        self._orders = self._reports = -1
-        base = descriptor_base(first_private)
-        program = sealed_executor()
-        plan = memory_file("plan", encode_plan(operations, report_steps=observe is not None))
-        self._reports, report_end = os.pipe()
-        order_end, self._orders = os.pipe()
+        plan = encode_plan(operations, report_steps=observe is not None)
+        if started is None or started.kind != (first_private, descriptors.keys(), stdio):
+            started = StartedExecutor(first_private=first_private, descriptors=descriptors, stdio=stdio)
+        self.pid, self._orders, self._reports = started.take()
+        self._unreaped = [self.pid]
+        self._send(plan)
+
+    def _send(self, data: bytes) -> None:
+        """If the executor is gone, its last report says why, or its end."""
         try:
-            inherited = {PLAN_FD: plan, REPORT_FD: report_end, ORDER_FD: order_end, **descriptors}
-            self.pid = _spawn(program, base, inherited, stdio)
-        finally:
-            for descriptor in (program, plan, report_end, order_end):
-                os.close(descriptor)
-        self._unreaped.append(self.pid)
+            while data:
+                data = data[os.write(self._orders, data) :]
+        except BrokenPipeError:
+            return
 
     def order(self, rendezvous: int) -> None:
         """Tell the executor that it may go on; if it is gone, its last report says why."""
-        try:
-            os.write(self._orders, rendezvous.to_bytes(4, "little"))
-        except BrokenPipeError:
-            return
+        self._send(rendezvous.to_bytes(4, "little"))
 
     def next_report(self) -> Report | None:
         """The next report other than finished steps, or None once the executor has closed its end."""
         while True:
             data = os.read(self._reports, REPORT_SIZE)
             if len(data) < REPORT_SIZE:
+                if number := _spawn_error():
+                    raise _cannot_start(number)
                 return None
             report = _decode_report(data)
             if report.kind == FINISHED:
@@ -211,7 +262,7 @@ def _copy_file(path: str, target: int) -> None:
 def _spawn(program: int, base: int, inherited: dict[int, int], stdio: tuple[int, ...] = ()) -> int:
     """Spawn the executor with each descriptor at base + place; those in the way are moved up first."""
     moved: list[int] = []
-    actions: list[tuple[int, int, int]] = []
+    moves: list[tuple[int, int]] = []
     limit = base + 16
 
     def out_of_the_way(descriptor: int) -> int:
@@ -223,30 +274,35 @@ def _spawn(program: int, base: int, inherited: dict[int, int], stdio: tuple[int,
 
     try:
         for place, descriptor in inherited.items():
-            actions.append((os.POSIX_SPAWN_DUP2, out_of_the_way(descriptor), base + place))
+            moves.append((out_of_the_way(descriptor), base + place))
         # Put in place last: until then the numbers may be what something else was taken from.
         for number, descriptor in enumerate(map(out_of_the_way, stdio)):
-            actions.append((os.POSIX_SPAWN_DUP2, descriptor, number))
-        arguments = ["executor", str(base + PLAN_FD), str(base + REPORT_FD), str(base + ORDER_FD)]
+            moves.append((descriptor, number))
+        arguments = ["executor", str(base), str(base + REPORT_FD), str(base + ORDER_FD)]
         path = f"/proc/self/fd/{out_of_the_way(program)}"
-        return os.posix_spawn(path, arguments, _environment(), file_actions=actions)
+        if "pyruntime_launcher" in sys.modules:
+            return int(sys.modules["pyruntime_launcher"].spawn(path, arguments, moves))
+        actions = [(os.POSIX_SPAWN_DUP2, *move) for move in moves]
+        return os.posix_spawn(path, arguments, os.environ, file_actions=actions)
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            hint = "mount a procfs on /proc: the executor is started through /proc/self/fd"
-            raise HostError("cannot start the executor: /proc is not usable", hint=hint) from None
-        raise StepError(
-            f"cannot start the executor: {errno_text(error.errno or 0)}",
-            call="posix_spawn",
-            errno=error.errno or 0,
-        ) from None
+        raise _cannot_start(error.errno or 0) from None
     finally:
         for descriptor in moved:
             os.close(descriptor)
 
 
-def _environment() -> "Mapping[bytes, bytes] | Mapping[str, str]":
-    """The environment for hooks.  The program never changes its own: so it can be had without translating each name."""
-    return posix.environ if "pyruntime_launcher" in sys.modules else os.environ
+def _spawn_error() -> int:
+    """Why the executor is not there, where that shows only later; else 0."""
+    if "pyruntime_launcher" in sys.modules:
+        return int(sys.modules["pyruntime_launcher"].spawn_error())
+    return 0
+
+
+def _cannot_start(number: int) -> ExpectedError:
+    if number == errno.ENOENT:
+        hint = "mount a procfs on /proc: the executor is started through /proc/self/fd"
+        return HostError("cannot start the executor: /proc is not usable", hint=hint)
+    return StepError(f"cannot start the executor: {errno_text(number)}", call="execve", errno=number)
 
 
 def _decode_report(data: bytes) -> Report:

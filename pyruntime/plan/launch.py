@@ -39,6 +39,7 @@ from pyruntime.plan.operations import (
     LoadSeccomp,
     NewSession,
     NoNewPrivileges,
+    OpenDescriptor,
     OpenPath,
     Operation,
     ResetAffinity,
@@ -60,6 +61,8 @@ from pyruntime.spec.linux import Linux
 CGROUP_SLOT = 0
 _NEW_USER = 0x10000000
 _NEW_CGROUP = 0x02000000
+_WRITE = 1
+_READ_AND_WRITE = 2
 
 
 class IdMaps(Record):
@@ -210,6 +213,11 @@ def _plan_host_hooks(hooks: Hooks) -> tuple[HostHook, ...]:
 def _plan_front(process: Process, facts: HostFacts, options: LaunchOptions) -> list[Operation]:
     """What comes first in every plan."""
     operations: list[Operation] = [CloseInherited(first=options.first_private), SetUmask(mask=0)]
+    if options.fifo_path:
+        operations += [
+            OpenDescriptor(descriptor_fd=options.fifo_fd, host_path=options.fifo_path, flags=_READ_AND_WRITE),
+            OpenDescriptor(descriptor_fd=options.failure_fd, host_path=options.failure_path, flags=_WRITE),
+        ]
     if process.oom_score_adj is not None:
         tolerant = 1 if facts.rootless else 0
         operations.append(

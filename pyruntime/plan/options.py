@@ -7,6 +7,7 @@ class LaunchOptions(Record):
     """What the command line adds to the config.
 
     The descriptors are numbers in the executor's process; -1 where `explain` plans without any.
+    `fifo_path` and `failure_path`: what the executor opens as `fifo_fd` and `failure_fd`.
     `waits_for_start`: the init stops before its program until `start` lets it go on.
     `first_private` is the first descriptor that the container must not keep (3 + LISTEN_FDS + preserved ones).
     """
@@ -18,7 +19,9 @@ class LaunchOptions(Record):
     first_private: int = 3
     listen_fds: int = 0
     fifo_fd: int = -1
+    fifo_path: str = ""
     failure_fd: int = -1
+    failure_path: str = ""
     console_fd: int = -1
     listener_fd: int = -1
     init_fd: int = -1

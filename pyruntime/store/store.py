@@ -119,8 +119,8 @@ class Store:
                 f"cannot save the state: {errno_text(error.errno or 0)}", where=directory
             ) from None
 
-    def make_gate(self, container_id: str) -> None:
-        """Make the gate of `start`, unfinished as yet.
+    def make_gate(self, container_id: str, *, waits: bool) -> None:
+        """Make the gate of `start`, unfinished as yet; with `waits` also the file that failures after it go to.
 
         Raises:
             HostError: there is no room for it.
@@ -128,19 +128,8 @@ class Store:
         directory = self.directory(container_id)
         try:
             os.mkfifo(f"{directory}/{UNFINISHED_FIFO}", 0o600)
-        except OSError as error:
-            raise self._no_gate(directory, error) from None
-
-    def open_gate(self, container_id: str) -> tuple[int, int]:
-        """Descriptors of the unfinished gate, and of the file that failures after it go to.
-
-        Raises:
-            HostError: there is no room for the file.
-        """
-        directory = self.directory(container_id)
-        try:
-            failure = os.open(f"{directory}/{FAILURE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            return os.open(f"{directory}/{UNFINISHED_FIFO}", os.O_RDWR | os.O_CLOEXEC), failure
+            if waits:
+                os.mknod(f"{directory}/{FAILURE}", 0o600)
         except OSError as error:
             raise self._no_gate(directory, error) from None
 

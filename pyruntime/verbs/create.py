@@ -2,8 +2,9 @@
 
 import os
 
+from pyruntime.execute.session import StartedExecutor
 from pyruntime.store.store import Store
-from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare
+from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare, start_executor
 from pyruntime.verbs.interface import Arguments, GlobalOptions
 from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
@@ -22,12 +23,21 @@ OPTIONS = LAUNCH_OPTIONS
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
     create = read_create_options(arguments, options)
-    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
     if arguments.flag("explain"):
         from pyruntime.verbs.explain import print_plan
 
-        print_plan(prepared.plan)
+        print_plan(prepare(arguments.get("bundle", "."), arguments.positional[0], create).plan)
         return 0
+    create = create.replace(root=options.root)
+    with start_executor(create) as executor:
+        _create(arguments, options, create, executor)
+    return 0
+
+
+def _create(
+    arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
+) -> None:
+    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)
@@ -39,11 +49,11 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         create = create.replace(console_fd=connect_console_socket(path))
     create = create.replace(pidfd_fd=pidfd_connection(arguments, prepared.config.annotations))
     try:
-        create_container(Store(options.root), prepared, create, step_observer(options, prepared.plan))
+        observe = step_observer(options, prepared.plan)
+        create_container(Store(options.root), prepared, create, observe, executor)
     finally:
         if create.console_fd >= 0:
             os.close(create.console_fd)
-    return 0
 
 
 def read_create_options(arguments: Arguments, options: GlobalOptions) -> CreateOptions:

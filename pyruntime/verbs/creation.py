@@ -16,7 +16,7 @@ from pyruntime.execute.cgroups import (
 )
 from pyruntime.execute.creator import ParentSteps, launch, with_filter
 from pyruntime.execute.hooks import HookLogs, open_log, run_all_hooks, run_hooks
-from pyruntime.execute.session import Session, descriptor_base
+from pyruntime.execute.session import Session, StartedExecutor, descriptor_base
 from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for
 from pyruntime.host.process import end_process, start_time
@@ -29,7 +29,7 @@ from pyruntime.spec.load import read_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
-from pyruntime.store.store import FIFO, UNFINISHED_FIFO, Store, check_id
+from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store, check_id
 from pyruntime.verbs.interface import absolute_path
 
 TYPE_CHECKING = False
@@ -48,6 +48,7 @@ class CreateOptions(Record):
     """What `create` and `run` may be told.
 
     `starts`: the process is executed at once, without waiting for `start`.
+    `root`: the directory of the store that the container will be in; "" plans a gate that nobody can open.
     `console_fd`: a connected socket that gets the pty's master.  `pidfd_fd`: one that gets a pidfd of the init, and is
     closed then.  `preserve_fds`: how many descriptors after 2 (and
     after those of LISTEN_FDS) the container keeps.  `stdio`: what it gets as 0, 1 and 2
@@ -55,6 +56,7 @@ class CreateOptions(Record):
     """
 
     starts: bool = False
+    root: str = ""
     config_path: str = ""
     no_pivot: bool = False
     no_new_keyring: bool = False
@@ -93,6 +95,7 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
     facts = facts_for(config)
     base = descriptor_base(first_private(options))
     terminal = config.process is not None and config.process.terminal
+    directory = f"{options.root}/{container_id}" if options.root and not options.starts else ""
     launch_options = LaunchOptions(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
@@ -101,7 +104,9 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         first_private=first_private(options),
         listen_fds=options.listen_fds,
         fifo_fd=base + places.FIFO_FD,
+        fifo_path=f"{directory}/{UNFINISHED_FIFO}" if directory else "",
         failure_fd=base + places.FAILURE_FD,
+        failure_path=f"{directory}/{FAILURE}" if directory else "",
         console_fd=base + places.CONSOLE_FD if terminal else -1,
         listener_fd=base + places.LISTENER_FD,
         hook_out_fd=base + places.HOOK_OUT_FD if HOOK_STDOUT in config.annotations else -1,
@@ -124,6 +129,11 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
     )
 
 
+def start_executor(options: CreateOptions) -> StartedExecutor:
+    """The executor of most containers, in advance; it is discarded for one that wants more descriptors."""
+    return StartedExecutor(first_private=first_private(options), descriptors={}, stdio=options.stdio)
+
+
 def first_private(options: CreateOptions) -> int:
     return 3 + options.listen_fds + options.preserve_fds
 
@@ -133,6 +143,7 @@ def create_container(
     prepared: Prepared,
     options: CreateOptions,
     observe: "Callable[[int, int], None] | None" = None,
+    started: StartedExecutor | None = None,
 ) -> ContainerState:
     """Make the container; when this returns it waits for `start`, or with `options.starts` its process was executed.
 
@@ -144,7 +155,7 @@ def create_container(
     directory = store.reserve(prepared.container_id)
     creation = Creation(store, prepared, directory)
     try:
-        return creation.carry_out(operations, options, observe)
+        return creation.carry_out(operations, options, observe, started)
     except BaseException:
         creation.undo()
         raise
@@ -230,13 +241,13 @@ class Creation:
         operations: "tuple[Operation, ...]",
         options: CreateOptions,
         observe: "Callable[[int, int], None] | None",
+        started: StartedExecutor | None,
     ) -> ContainerState:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
         self.save()
-        self.store.make_gate(self.state.id)
-        descriptors = {} if options.starts else self._gate()
-        gate = tuple(descriptors.values())
+        self.store.make_gate(self.state.id, waits=not options.starts)
+        descriptors: dict[int, int] = {}
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
         descriptors.update(self._hook_logs())
@@ -250,10 +261,9 @@ class Creation:
                 descriptors=descriptors,
                 observe=observe,
                 stdio=options.stdio,
+                started=started,
             )
         finally:
-            for descriptor in gate:
-                os.close(descriptor)
             if listener is not None:
                 listener.close_theirs()
         self._launch(session, listener)
@@ -267,11 +277,6 @@ class Creation:
         if options.pid_file:
             write_pid_file(options.pid_file, self.state.pid)
         return self.state
-
-    def _gate(self) -> dict[int, int]:
-        """The fifo that the init waits on, and the file for what goes wrong after it."""
-        fifo, failure = self.store.open_gate(self.state.id)
-        return {places.FIFO_FD: fifo, places.FAILURE_FD: failure}
 
     def _hook_logs(self) -> dict[int, int]:
         """What the container's own hooks append to; it lives as long as this process."""

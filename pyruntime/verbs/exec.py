@@ -8,7 +8,7 @@ from pyruntime.base.jsonio import read_document
 from pyruntime.execute import session as places
 from pyruntime.execute.creator import ParentSteps, launch
 from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
-from pyruntime.execute.session import Session, descriptor_base
+from pyruntime.execute.session import Session, StartedExecutor, descriptor_base
 from pyruntime.host.facts import read_host_facts
 from pyruntime.host.process import end_process, open_process, start_time
 from pyruntime.plan.launch import plan_exec
@@ -69,9 +69,14 @@ OPTIONS = (
     Option(names=("ignore-paused",), help="do not refuse a paused container"),
 )
 
+_STOPPED = "cannot exec in a stopped container"
+
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
-    return prepare_execution(arguments, options).carry_out()
+    state, config_text = _load(arguments, options)
+    with Entrance(state, _first_private(arguments)) as entrance:
+        entrance.start_executor()
+        return _prepare(arguments, options, state, config_text, entrance).carry_out()
 
 
 def prepare_execution(arguments: Arguments, options: GlobalOptions) -> "Execution":
@@ -81,21 +86,42 @@ def prepare_execution(arguments: Arguments, options: GlobalOptions) -> "Executio
         StateError: the container has stopped, is paused, or is not there.
         SpecError: the process cannot be as it is asked for.
     """
+    state, config_text = _load(arguments, options)
+    return _prepare(arguments, options, state, config_text, Entrance(state, _first_private(arguments)))
+
+
+def _load(arguments: Arguments, options: GlobalOptions) -> tuple[ContainerState, bytes]:
     container_id = arguments.positional[0]
     store = Store(options.root)
     state, config_text = store.load_with_config(container_id)
     status = status_of(state, store.directory(container_id))
     if status == STOPPED:
-        raise StateError("cannot exec in a stopped container", where=container_id)
+        raise StateError(_STOPPED, where=container_id)
     if status == PAUSED and not arguments.flag("ignore-paused"):
         raise StateError(
             "cannot exec in a paused container (use --ignore-paused to override)", where=container_id
         )
+    return state, config_text
+
+
+def _first_private(arguments: Arguments) -> int:
+    listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
+    require_descriptors(3, listening + preserved)
+    return 3 + listening + preserved
+
+
+def _prepare(
+    arguments: Arguments,
+    options: GlobalOptions,
+    state: ContainerState,
+    config_text: bytes,
+    entrance: "Entrance",
+) -> "Execution":
     config = decode_config(config_text, without=("mounts", "hooks"))
     process = _process(arguments, config)
     check_process_rules(config.replace(process=process))
     warn_of_capabilities(config, process, options)
-    return Execution(arguments, options, state, config, process)
+    return Execution(arguments, options, state, config, process, entrance)
 
 
 def _process(arguments: Arguments, config: Config) -> Process:
@@ -168,6 +194,41 @@ def _with_capabilities(base: Capabilities | None, names: tuple[str, ...]) -> Cap
     )
 
 
+class Entrance:
+    """The way into a container: a pidfd of its init, and an executor that was started in advance, if any.
+
+    Raises:
+        StateError: the init has ended.
+    """
+
+    def __init__(self, state: ContainerState, first_private: int) -> None:
+        self.first_private = first_private
+        self.executor: StartedExecutor | None = None
+        try:
+            self.init = open_process(state.pid, state.pid_start_time)
+        except ProcessLookupError:
+            raise StateError(_STOPPED, where=state.id) from None
+
+    def __enter__(self) -> "Entrance":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def start_executor(self) -> None:
+        """Start an executor that needs nothing but the pidfd."""
+        descriptors = {places.INIT_FD: self.init}
+        self.executor = StartedExecutor(first_private=self.first_private, descriptors=descriptors)
+
+    def close(self) -> None:
+        """Once the executor is at work, or is not wanted; a second call does nothing."""
+        if self.init >= 0:
+            os.close(self.init)
+            self.init = -1
+        if self.executor is not None:
+            self.executor.discard()
+
+
 class Execution:
     """One process on its way into a container; `stdio` is what it gets as 0, 1 and 2 instead of ours."""
 
@@ -178,12 +239,14 @@ class Execution:
         state: ContainerState,
         config: Config,
         process: Process,
+        entrance: Entrance,
     ) -> None:
         self.arguments = arguments
         self.options = options
         self.state = state
         self.config = config
         self.process = process
+        self.entrance = entrance
         self.detached = arguments.flag("detach")
         self.console = self.master = -1
         self.stdio: tuple[int, ...] = ()
@@ -212,26 +275,23 @@ class Execution:
 
     def launch(self, console: int = -1) -> int:
         """Start the process; returns its pid, that of a child of ours, once it has been executed."""
-        state, arguments = self.state, self.arguments
-        listening, preserved = listen_descriptors(), arguments.number("preserve-fds")
-        require_descriptors(3, listening + preserved)
+        with self.entrance:
+            return self._launch(console)
+
+    def _launch(self, console: int) -> int:
+        state, arguments, entrance = self.state, self.arguments, self.entrance
         pidfd_socket = pidfd_connection(arguments)
-        first = 3 + listening + preserved
-        base = descriptor_base(first)
-        try:
-            pidfd = open_process(state.pid, state.pid_start_time)
-        except ProcessLookupError:
-            raise StateError("cannot exec in a stopped container", where=state.id) from None
+        base = descriptor_base(entrance.first_private)
         options = LaunchOptions(
-            first_private=first,
-            listen_fds=listening,
+            first_private=entrance.first_private,
+            listen_fds=listen_descriptors(),
             console_fd=base + places.CONSOLE_FD if console >= 0 else -1,
             init_fd=base + places.INIT_FD,
             listener_fd=base + places.LISTENER_FD,
         )
         facts = read_host_facts()
         plan = plan_exec(self.config, self.process, state.id, state.namespaces, facts, self.cgroup, options)
-        descriptors = {places.INIT_FD: pidfd}
+        descriptors = {places.INIT_FD: entrance.init}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console
         steps = self._steps(pidfd_socket)
@@ -242,12 +302,13 @@ class Execution:
             steps.listener = lambda pid: forward(pid, hook_document(state, RUNNING, state.pid))
         session = Session(
             executor_operations(plan, Store(self.options.root)),
-            first_private=first,
+            first_private=entrance.first_private,
             descriptors=descriptors,
             observe=step_observer(self.options, plan),
             stdio=self.stdio,
+            started=entrance.executor,
         )
-        os.close(pidfd)
+        entrance.close()
         if listener is not None:
             listener.close_theirs()
         pid = launch(session, plan, steps, user_id=facts.user_id)

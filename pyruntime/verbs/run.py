@@ -3,10 +3,11 @@
 import os
 
 from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.execute.session import StartedExecutor
 from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
-from pyruntime.verbs.creation import create_container, load_all, prepare
+from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare, start_executor
 from pyruntime.verbs.delete import delete_container, delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import (
@@ -30,15 +31,22 @@ _NEW_PID = 0x20000000
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
-    container_id, detached = arguments.positional[0], arguments.flag("detach")
     create = read_create_options(arguments, options).replace(starts=True)
-    prepared = prepare(arguments.get("bundle", "."), container_id, create)
-    store = Store(options.root)
     if arguments.flag("explain"):
         from pyruntime.verbs.explain import print_plan
 
-        print_plan(prepared.plan)
+        print_plan(prepare(arguments.get("bundle", "."), arguments.positional[0], create).plan)
         return 0
+    with start_executor(create) as executor:
+        return _run(arguments, options, create, executor)
+
+
+def _run(
+    arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
+) -> int:
+    container_id, detached = arguments.positional[0], arguments.flag("detach")
+    prepared = prepare(arguments.get("bundle", "."), container_id, create)
+    store = Store(options.root)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     terminal = process is not None and process.terminal
@@ -55,14 +63,14 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         console_fd=theirs, pidfd_fd=pidfd_connection(arguments, prepared.config.annotations)
     )
     if detached:
-        _run_poststart_or_delete(store, create_container(store, prepared, create, observe))
+        _run_poststart_or_delete(store, create_container(store, prepared, create, observe, executor))
         return 0
     # With a pid namespace of its own every orphan of the container goes to its init.
     if not prepared.plan.namespaces & _NEW_PID and not arguments.flag("no-subreaper"):
         become_subreaper()
     signals = SignalForwarding()
     try:
-        state = create_container(store, prepared, create, observe)
+        state = create_container(store, prepared, create, observe, executor)
         master = _master(ours, theirs)
         _run_poststart_or_delete(store, state)
         code = wait_in_foreground(state.pid, signals, master=master)

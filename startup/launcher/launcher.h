@@ -8,7 +8,7 @@
 /* builtin_modules.c: put the modules below into the interpreter's table; before initialisation. */
 void launcher_add_modules(void);
 
-/* launcher_module.c, json_scanner.c, plan_encoder.c, sha256.c, signals.c, small_modules.c */
+/* launcher_module.c, json_scanner.c, plan_encoder.c, sha256.c, signals.c, small_modules.c, spawn.c */
 PyObject *PyInit_pyruntime_launcher(void);
 extern const char json_scan_text[], json_quote_text[];
 PyObject *json_scan(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
@@ -17,6 +17,9 @@ extern const char encode_operations_text[];
 PyObject *encode_operations(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 extern const char forward_signals_text[];
 PyObject *forward_signals(PyObject *module, PyObject *arguments);
+extern const char spawn_text[], spawn_error_text[];
+PyObject *spawn(PyObject *module, PyObject *arguments);
+PyObject *spawn_error(PyObject *module, PyObject *nothing);
 extern const char sha256_text[];
 PyObject *sha256(PyObject *module, PyObject *data);
 PyObject *launcher_PyInit_fcntl(void);

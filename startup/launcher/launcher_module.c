@@ -66,6 +66,8 @@ static PyMethodDef methods[] = {
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, json_scan_text},
     {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, encode_operations_text},
     {"forward_signals", forward_signals, METH_VARARGS, forward_signals_text},
+    {"spawn", spawn, METH_VARARGS, spawn_text},
+    {"spawn_error", spawn_error, METH_NOARGS, spawn_error_text},
     {"json_quote", json_quote, METH_O, json_quote_text},
     {NULL, NULL, 0, NULL},
 };

@@ -24,6 +24,7 @@ from pyruntime.plan.operations import (
     CloseInherited,
     Execute,
     FindExecutable,
+    OpenDescriptor,
     Operation,
     Tell,
 )
@@ -121,7 +122,7 @@ def _without_privilege(operations: "Iterable[Operation]") -> "Iterable[Operation
     for operation in operations:
         if isinstance(operation, Clone):
             yield Clone(flags=0)
-        elif isinstance(operation, CloseInherited | Await | Tell | AwaitStart):
+        elif isinstance(operation, CloseInherited | OpenDescriptor | Await | Tell | AwaitStart):
             yield operation
     yield FindExecutable(name="/bin/true", search_path="")
     yield Execute(arguments=("true",), environment=())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.execute.session import StartedExecutor
 from tests.privileged.containers import Runtime, runtime
 
 __all__ = ["runtime"]
@@ -83,6 +84,29 @@ def test_a_receiver_of_the_pidfd_that_hangs_up(runtime: Runtime) -> None:
         os.waitpid(child, 0)
     assert (failed.returncode, processes_of(name)) == (1, [])
     assert "cannot send the pidfd: broken pipe" in failed.stderr
+
+
+def test_what_was_started_in_advance_goes_with_a_config_that_is_wrong(runtime: Runtime) -> None:
+    bundle = runtime.bundle("true", edit=lambda config: config.update(process={"cwd": "no"}))
+    failed = runtime.call("run", "--bundle", str(bundle), name := runtime.new_id(), check=False)
+    assert failed.returncode == 1
+    assert "/process" in failed.stderr
+    assert processes_of(name) == []
+    with StartedExecutor(first_private=3, descriptors={}) as executor:
+        pid = executor.pid
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_a_plan_that_no_pipe_holds_at_once(runtime: Runtime) -> None:
+    much = "x" * 100_000
+    done = runtime.run(
+        "sh",
+        "-c",
+        "echo ${#A} ${#B}",
+        edit=lambda config: config["process"]["env"].extend([f"A={much}", f"B={much}"]),
+    )
+    assert done.stdout == "100000 100000\n"
 
 
 def test_a_state_directory_without_room(runtime: Runtime) -> None:

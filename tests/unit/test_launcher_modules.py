@@ -34,6 +34,8 @@ static PyMethodDef methods[] = {
     {"sha256", sha256, METH_O, NULL},
     {"json_scan", (PyCFunction)(void (*)(void))json_scan, METH_FASTCALL, NULL},
     {"json_quote", json_quote, METH_O, NULL},
+    {"spawn", spawn, METH_VARARGS, NULL},
+    {"spawn_error", spawn_error, METH_NOARGS, NULL},
     {"forward_signals", forward_signals, METH_VARARGS, NULL},
     {"encode_operations", (PyCFunction)(void (*)(void))encode_operations, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -58,7 +60,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     library = folder / "under_test.so"
     sources = [
         LAUNCHER / f"{name}.c"
-        for name in ("json_scanner", "plan_encoder", "sha256", "signals", "small_modules")
+        for name in ("json_scanner", "plan_encoder", "sha256", "signals", "small_modules", "spawn")
     ]
     subprocess.run(
         [
@@ -244,6 +246,41 @@ def test_signals_are_written_to_a_descriptor_until_they_act_as_before(ours: Modu
         signal.signal(signal.SIGUSR1, former)
         os.close(reader)
         os.close(writer)
+
+
+def test_what_is_spawned_gets_its_words_and_descriptors(ours: ModuleType) -> None:
+    reader, writer = os.pipe()
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    words = ["sh", "-c", "echo $0 >&8; read x <&9", "first"]
+    pid = ours.spawn("/bin/sh", words, [(writer, 8), (nothing, 9)])
+    os.close(writer)
+    os.close(nothing)
+    with open(reader, encoding="ascii") as output:
+        assert output.read() == "first\n"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert ours.spawn_error() == 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_what_cannot_be_spawned_says_why(ours: ModuleType) -> None:
+    for path, moves, error in (
+        ("/none/such", [], errno.ENOENT),
+        ("/etc/passwd", [], errno.EACCES),
+        ("/bin/true", [(999, 40)], errno.EBADF),
+    ):
+        pid = ours.spawn(path, ["x"], moves)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 127
+        assert ours.spawn_error() == error
+    refused: list[tuple[list[str], list[Any]]] = [
+        (["x"] * 9, []),
+        (["x" * 40_000], []),
+        ([], [(1, 2)] * 17),
+        (["x"], ["no"]),
+    ]
+    for words, unusable in refused:
+        with pytest.raises(ValueError, match="too much to spawn with"):
+            ours.spawn("/bin/true", words, unusable)
 
 
 class Step(Record):

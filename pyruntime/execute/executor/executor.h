@@ -33,8 +33,9 @@ struct plan {
     uint32_t flags;
     size_t position;
 };
+#define PLAN_HEADER_SIZE 24
 #define PLAN_REPORTS_STEPS 1
-extern const struct plan *the_plan; /* the one being carried out */
+size_t plan_size(const unsigned char *header);
 bool plan_open(struct plan *plan, const unsigned char *bytes, size_t size);
 bool plan_check(struct plan *plan, uint32_t *largest_list);
 bool plan_next(struct plan *plan, struct operation *operation);
@@ -57,7 +58,7 @@ size_t append_number(char *buffer, size_t size, size_t length, uint64_t number);
 const char *error_text(int error);
 
 /* --- main.c: the parent's descriptors have this number and those after it (pyruntime/execute/session.py) --- */
-#define PARENT_FDS 10
+#define PARENT_FDS 9
 extern unsigned parent_fds;
 
 /* --- paths.c: the one door to paths inside the container's root --- */

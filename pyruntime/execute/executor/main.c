@@ -1,14 +1,15 @@
 /* The executor: carries out a plan that Python has made, one small function for each operation.
 
-   executor PLAN_FD REPORT_FD ORDER_FD    carry the plan out
+   executor FIRST_FD REPORT_FD ORDER_FD   carry out the plan that comes first on ORDER_FD
    executor --check                       only check the plan on standard input
    executor --operations                  print the vocabulary */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,23 +48,38 @@ static int print_operations(void)
     return 0;
 }
 
-static const unsigned char *map_plan(int fd, size_t *size)
-{
-    struct stat found;
+static bool nothing_came;
 
-    if (fstat(fd, &found) < 0 || found.st_size <= 0)
-        return NULL;
-    *size = (size_t)found.st_size;
-    void *bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
-    return bytes == MAP_FAILED ? NULL : bytes;
+/* How many bytes came before the end. */
+static size_t read_fully(int fd, unsigned char *into, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t got = read(fd, into + done, size - done);
+        if (got == 0 || (got < 0 && errno != EINTR))
+            break;
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return done;
 }
 
 static bool load(int fd, struct plan *plan, uint32_t *largest_list)
 {
-    size_t size = 0;
-    const unsigned char *bytes = map_plan(fd, &size);
+    unsigned char header[PLAN_HEADER_SIZE];
+    size_t got = read_fully(fd, header, sizeof header);
 
-    return bytes != NULL && plan_open(plan, bytes, size) && plan_check(plan, largest_list);
+    nothing_came = got == 0;
+    size_t size = got == sizeof header ? plan_size(header) : 0;
+    if (size < sizeof header)
+        return false;
+    unsigned char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED)
+        return false;
+    memcpy(bytes, header, sizeof header);
+    if (read_fully(fd, bytes + sizeof header, size - sizeof header) != size - sizeof header)
+        return false;
+    return plan_open(plan, bytes, size) && plan_check(plan, largest_list);
 }
 
 static int64_t now(void)
@@ -74,12 +90,9 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-const struct plan *the_plan;
-
 static void carry_out(struct plan *plan)
 {
     struct operation operation;
-    the_plan = plan;
     bool timed = (plan->flags & PLAN_REPORTS_STEPS) != 0;
 
     for (uint32_t i = 0; i < plan->count && plan_next(plan, &operation); i++) {
@@ -102,11 +115,16 @@ int main(int argc, char **argv)
         return load(STDIN_FILENO, &plan, &largest_list) ? 0 : 2;
     if (argc != 4)
         return 2;
+    const uint64_t none = 0;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
     signal(SIGPIPE, SIG_IGN);
     parent_fds = (unsigned)atoi(argv[1]);
     report_begin(atoi(argv[2]), atoi(argv[3]));
-    if (!load(atoi(argv[1]), &plan, &largest_list))
+    if (!load(atoi(argv[3]), &plan, &largest_list)) {
+        if (nothing_came) /* started in advance, and then there was nothing to do */
+            return 0;
         fail_text(0, "the plan is malformed: pyruntime and its executor are of different versions");
+    }
     /* Room for two vectors of the longest list, HOME and the ends: nothing is allocated after this. */
     size_t room = ((size_t)largest_list * 2 + 8) * sizeof(char *);
     vector_space = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -81,6 +81,17 @@ void do_KeepDescriptor(const struct argument *a)
         fail("fcntl", "F_SETFD");
 }
 
+void do_OpenDescriptor(const struct argument *a)
+{
+    int fd = open(a[1].text, (int)a[2].number | O_CLOEXEC);
+
+    if (fd < 0)
+        fail("open", a[1].text);
+    if (dup3(fd, (int)a[0].number, O_CLOEXEC) < 0)
+        fail("dup3", a[1].text);
+    close(fd);
+}
+
 void do_SetDumpable(const struct argument *a)
 {
     if (prctl(PR_SET_DUMPABLE, (unsigned long)a[0].number, 0, 0, 0) < 0)

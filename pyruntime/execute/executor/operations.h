@@ -77,8 +77,9 @@
     X(73, Unmount, "s")                                                                                      \
     X(74, AddFilesystem, "sssis")                                                                            \
     X(75, OpenNamespace, "is")                                                                               \
-    X(76, SetRlimit, "siii")
+    X(76, SetRlimit, "siii")                                                                                 \
+    X(77, OpenDescriptor, "isi")
 
-#define LARGEST_OPERATION 76
+#define LARGEST_OPERATION 77
 
 #endif

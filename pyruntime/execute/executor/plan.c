@@ -3,8 +3,6 @@
 
 #include "executor.h"
 
-#define HEADER_SIZE 24
-
 static const struct {
     const char *name;
     const char *signature;
@@ -34,16 +32,21 @@ static uint64_t read64(const unsigned char *at)
     return (uint64_t)read32(at) | (uint64_t)read32(at + 4) << 32;
 }
 
+size_t plan_size(const unsigned char *header)
+{
+    return read32(header + 20);
+}
+
 bool plan_open(struct plan *plan, const unsigned char *bytes, size_t size)
 {
-    if (size < HEADER_SIZE || memcmp(bytes, "OCIPLAN1", 8) != 0)
+    if (size < PLAN_HEADER_SIZE || memcmp(bytes, "OCIPLAN1", 8) != 0)
         return false;
     plan->bytes = bytes;
     plan->count = read32(bytes + 8);
     plan->flags = read32(bytes + 12);
     plan->size = read32(bytes + 20);
-    plan->position = HEADER_SIZE;
-    return plan->size <= size && read32(bytes + 16) >= HEADER_SIZE && read32(bytes + 16) <= plan->size;
+    plan->position = PLAN_HEADER_SIZE;
+    return plan->size <= size && read32(bytes + 16) >= PLAN_HEADER_SIZE && read32(bytes + 16) <= plan->size;
 }
 
 /* A block must lie in the data region and be followed by a NUL; only plain bytes may hold others. */

@@ -140,7 +140,7 @@ void do_FindHome(const struct argument *a)
 
 /*
  * A container may wait for its start for a long time: give back what of this program's memory comes back by
- * itself when it is touched (constants, the plan) or is dead (the stack below this function).
+ * itself when it is touched (constants) or is dead (the stack below this function).
  */
 static void release_pages(void)
 {
@@ -154,7 +154,6 @@ static void release_pages(void)
         if (each->p_type == PT_LOAD && each->p_flags == PF_R)
             (void)madvise((void *)(each->p_vaddr & ~(page - 1)), each->p_memsz, MADV_DONTNEED);
     }
-    (void)madvise((void *)the_plan->bytes, the_plan->size, MADV_DONTNEED);
     /* Most of this range is not mapped at all, which is an error that changes nothing. */
     (void)madvise((void *)(stack - DEEPEST_STACK), DEEPEST_STACK, MADV_DONTNEED);
 }

@@ -213,6 +213,18 @@ class IdmapTree(Operation):
         return "map the ids of the mount"
 
 
+class OpenDescriptor(Operation):
+    """Open a file of the host as this descriptor, closed again by the final exec; `flags` say how (open(2))."""
+
+    code = 77
+    descriptor_fd: int
+    host_path: str
+    flags: int
+
+    def describe(self) -> str:
+        return f"open {self.host_path}"
+
+
 class KeepDescriptor(Operation):
     """Take the descriptor out of what `CloseInherited` has marked: the program that is executed gets it."""
 
