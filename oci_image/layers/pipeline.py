@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from oci_image.store.verified import VerifiedReader
 
 _PIECE = 1024 << 10
+_TOLD = (
+    256 << 10
+)  # less, because whoever reads behind should not begin with a megabyte when the last byte is there
 _PIECES_AHEAD = 8
 
 
@@ -48,10 +51,11 @@ def unfold_layer(
         nonlocal written
         rest = memoryview(piece)
         while rest:
-            rest = rest[os.write(spool_fd, rest) :]
-        written += len(piece)
-        if grown is not None:
-            grown(written)
+            count = os.write(spool_fd, rest[:_TOLD])
+            rest = rest[count:]
+            written += count
+            if grown is not None:
+                grown(written)
         plain_hash.update(piece)
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from oci_image.errors import ImageError
-from oci_image.layers.indexing import index_layer, unpack_items
+from oci_image.layers.indexing import Item, index_layer, unpack_items
 from oci_image.layers.merged import MergedTree, Node
 from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.media_types import LAYERS, essence
@@ -58,23 +58,23 @@ def plan_tree(
 
 def index_layers(
     images: Layout, manifest: Manifest, image: ImageConfig, spool_fds: Sequence[int], limits: Limits
-) -> list[bytes]:
+) -> list[list[Item]]:
     """What is in each layer, for `merge_layers`; the plain layers are then in `spool_fds`."""
     jobs = [
         functools.partial(_index, images, layer, image, position, spool_fds[position], limits)
         for position, layer in enumerate(manifest.layers)
     ]
-    return run_balanced(jobs, [layer.size for layer in manifest.layers], processors())
+    return run_balanced(jobs, [layer.size for layer in manifest.layers], processors(), take=unpack_items)
 
 
 def merge_layers(
-    manifest: Manifest, indexes: Sequence[bytes], limits: Limits, *, keep_links: bool = False
+    manifest: Manifest, indexes: Sequence[list[Item]], limits: Limits, *, keep_links: bool = False
 ) -> Node:
-    """The root of the tree that indexed layers make, given their packed items; errors name the layer and the entry."""
+    """The root of the tree that indexed layers make; errors name the layer and the entry."""
     tree = MergedTree(limits, keep_links=keep_links)
     for position, layer in enumerate(manifest.layers):
         try:
-            tree.add_layer(unpack_items(indexes[position]))
+            tree.add_layer(indexes[position])
         except ExpectedError as error:
             raise named_layer(error, layer, position, len(manifest.layers)) from error
     return tree.root

@@ -35,17 +35,25 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
+def _as_it_is(result: Any) -> Any:  # noqa: ANN401 - whatever the job returned
+    return result
+
+
+def run_all(
+    jobs: Sequence[Callable[[], Any]], at_once: int, *, take: Callable[[Any], Any] = _as_it_is
+) -> list[Any]:
     """The results of all jobs, in order; the first failure ends the others and is raised here.
 
-    Results consist of what marshal takes: None, numbers, bytes, texts, tuples, lists and dictionaries.
+    Results consist of what marshal takes: None, numbers, bytes, texts, tuples, lists and dictionaries.  `take` makes
+    something else of each here, while other jobs still run.
     """
     if len(jobs) < 2 or at_once < 2 or threading.active_count() > 1:
-        return [job() for job in jobs]
+        return [take(job()) for job in jobs]
     results: list[Any] = [None] * len(jobs)
     waiting = list(enumerate(jobs))
     waiting.reverse()
     running: dict[int, int] = {}  # reading end of the pipe -> pid
+    ended: list[int] = []
     try:
         with selectors.DefaultSelector() as selector:
             while waiting or running:
@@ -62,9 +70,11 @@ def run_all(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Any]:
                         continue
                     selector.unregister(key.fd)
                     os.close(key.fd)
-                    os.waitpid(running.pop(key.fd), 0)
-                    results[number] = _result(b"".join(pieces))
+                    ended.append(running.pop(key.fd))
+                    results[number] = take(_result(b"".join(pieces)))
     finally:
+        for pid in ended:
+            os.waitpid(pid, 0)
         for pid in running.values():
             os.kill(pid, signal.SIGKILL)
         for fd, pid in running.items():
@@ -90,22 +100,22 @@ class Worker:
         pieces = []
         while piece := os.read(self._fd, 1 << 20):
             pieces.append(piece)
-        self._reap()
         return _result(b"".join(pieces))
 
     def stop(self) -> None:
-        """End it if it has not ended."""
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            self._reap()
-
-    def _reap(self) -> None:
+        """End it if it has not ended; to be called in any case."""
+        os.kill(self._pid, signal.SIGKILL)
         os.close(self._fd)
         os.waitpid(self._pid, 0)
-        self._pid = 0
 
 
-def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], processes: int) -> list[Any]:
+def run_balanced(
+    jobs: Sequence[Callable[[], Any]],
+    costs: Sequence[int],
+    processes: int,
+    *,
+    take: Callable[[Any], Any] = _as_it_is,
+) -> list[Any]:
     """The same by at most so many processes, each with about as much to do: a process costs more than a small job.
 
     Where one has twice as much to do as another, all wait for it, so that the other one steps back for it.
@@ -116,7 +126,7 @@ def run_balanced(jobs: Sequence[Callable[[], Any]], costs: Sequence[int], proces
         functools.partial(_in_turn, [jobs[n] for n in share], os.getpid(), step_back=2 * load <= max(loads))
         for share, load in zip(shares, loads, strict=True)
     ]
-    found = run_all(works, len(works))
+    found = run_all(works, len(works), take=lambda answers: list(map(take, answers)))
     results: list[Any] = [None] * len(jobs)
     for share, answers in zip(shares, found, strict=True):
         for number, answer in zip(share, answers, strict=True):
@@ -178,6 +188,8 @@ def _child(job: Callable[[], Any], writing: int, parent: int, blocked: set[Any])
         rest = memoryview(marshal.dumps(answer))
         while rest:
             rest = rest[os.write(writing, rest) :]
+        # Before the memory is given back, which takes longer than all the rest of ending.
+        os.close(writing)
     finally:
         os._exit(0)
 

@@ -10,7 +10,7 @@ import os
 
 from oci_image.errors import IntegrityError
 from oci_image.layers.create import create_tree
-from oci_image.layers.indexing import index_layer, index_plain, pack_items
+from oci_image.layers.indexing import Item, index_layer, index_plain, pack_items, unpack_items
 from oci_image.layers.planning import merge_layers, named_layer, plan_tree
 from oci_image.layers.removal import remove_tree
 from oci_image.layers.staging import clean_staging, make_staging, open_spool
@@ -150,7 +150,8 @@ class Preparer:
         different = dict(zip(diff_ids, self._manifest.layers, strict=True))
         jobs = [functools.partial(self._index, digest, layer) for digest, layer in different.items()]
         costs = [layer.size for layer in different.values()]
-        results = dict(zip(different, run_balanced(jobs, costs, processors()), strict=True))
+        found = run_balanced(jobs, costs, processors(), take=_unpack)
+        results = dict(zip(different, found, strict=True))
         indexes = [results[digest][0] for digest in diff_ids]
         tree = merge_layers(self._manifest, indexes, self._limits, keep_links=self._keep_links)
         sizes = [results[digest][1] for digest in diff_ids]
@@ -221,6 +222,10 @@ class Preparer:
             return pack_items(index_plain(fd, size, self._limits)), size
         finally:
             reader.close()
+
+
+def _unpack(answer: tuple[bytes, int]) -> tuple[list[Item], int]:
+    return unpack_items(answer[0]), answer[1]
 
 
 # The answers of kernels and file systems that have no EROFS on files: before 6.12, tmpfs, overlay.

@@ -60,3 +60,10 @@ def test_who_has_much_less_to_do_steps_back() -> None:
     assert run_balanced(jobs, [9, 5, 4, 1], 4) == [own, own, own + 3, own + 3]
     assert run_balanced(jobs, [9, 1, 1, 1], 1) == [own] * 4  # in place
     assert os.nice(0) == own
+
+
+def test_results_are_taken_in_this_process() -> None:
+    jobs = [functools.partial(job, number) for number in range(3)]
+    for processes in (1, 3):
+        found = run_balanced(jobs, [1, 1, 1], processes, take=lambda answer: (answer[0], os.getpid()))
+        assert found == [(0, os.getpid()), (1, os.getpid()), (2, os.getpid())]
