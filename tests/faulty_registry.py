@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/manifests/" in self.path and state.take("refuses_reading"):
             self.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
         elif "/manifests/" in self.path:
-            data = state.pushed.get(self.path.rpartition("/")[2], state.manifest)
+            data = state.pushed.get(urlsplit(self.path).path.rpartition("/")[2], state.manifest)
             digest = "sha256:" + "0" * 64 if state.take("wrong_manifest") else state.digest(data)
             if state.take("huge_manifest"):
                 data = b" " * (5 << 20)
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 data, digest = data[: len(data) // 2], ""
             self.answer(200, data, Content_Type=MANIFEST, Docker_Content_Digest=digest)
         elif "/blobs/" in self.path:
-            digest = self.path.rpartition("/")[2]
+            digest = urlsplit(self.path).path.rpartition("/")[2]
             if "redirect" in state.faults:
                 port = state.address.rpartition(":")[2]
                 self.answer(307, Location=f"http://localhost:{port}/elsewhere/{digest}")

@@ -14,7 +14,7 @@ from oci_image.errors import RegistryError
 from pyruntime.base.errors import errno_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def certificate_directory(host: str, cert_dir: str = "") -> str:
@@ -33,9 +33,20 @@ def certificate_directory(host: str, cert_dir: str = "") -> str:
 class Certificates:
     """What is trusted, and what identifies us, when talking to one host and to others on its behalf."""
 
-    def __init__(self, host: str, *, insecure: bool = False, ca_file: str = "", cert_dir: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        insecure: bool = False,
+        ca_file: str = "",
+        cert_dir: str = "",
+        ca_files: Sequence[str] = (),
+        clients: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`ca_files` and `clients`, certificates with their keys, are for the host alone."""
         self._insecure = insecure
         self._ca_file = ca_file
+        self._ca_files, self._clients = ca_files, clients
         self._directory = certificate_directory(host, cert_dir)
 
     def context(self, *, own: bool) -> ssl.SSLContext:
@@ -53,7 +64,9 @@ class Certificates:
         for path in [*trusted, *([self._ca_file] if self._ca_file else [])]:
             _load(path, partial(context.load_verify_locations, path))
         if own:
-            for certificate, key in self._pairs(names):
+            for path in self._ca_files:
+                _load(path, partial(context.load_verify_locations, path))
+            for certificate, key in [*self._clients, *self._pairs(names)]:
                 _load(certificate, partial(context.load_cert_chain, certificate, key))
         return context
 

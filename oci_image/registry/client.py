@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import urllib3
 
@@ -24,6 +24,8 @@ from oci_image.registry.tokens import Authenticator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from oci_image.registry.configuration import Endpoint
 
 ATTEMPTS = 5
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -38,24 +40,35 @@ class RegistryClient:
     """One repository of one registry.  Threads may share it."""
 
     def __init__(
-        self, host: str, repository: str, options: RegistryOptions | None = None, *, insecure: bool = False
+        self,
+        host: str,
+        repository: str,
+        options: RegistryOptions | None = None,
+        *,
+        insecure: bool = False,
+        place: Endpoint | None = None,
     ) -> None:
-        """`insecure` is what the configuration says of this registry, beside the options."""
+        """`insecure` and `place` are what the configuration says of this registry, beside the options."""
         self.host, self.repository = host, repository
         self.options = options or RegistryOptions()
-        self._address = "registry-1.docker.io" if host == DOCKER_HUB else host
+        self._root, self._namespace = (place.root, place.namespace) if place else ("", "")
+        self._headers = dict(place.headers) if place else {}
+        usual = "registry-1.docker.io" if host == DOCKER_HUB else host
+        self._address = urlsplit(self._root).netloc or usual
+        insecure = insecure or (place is not None and place.insecure)
         self._insecure = self.options.insecure or insecure or is_loopback(self._address)
         self._connections = Connections(
             self._address,
             insecure=self._insecure,
             ca_file=self.options.ca_file,
             cert_dir=self.options.cert_dir,
+            ca_files=place.ca_files if place else (),
+            clients=place.clients if place else (),
             read_timeout=self.options.read_timeout,
         )
         self._authenticator = Authenticator(
             host, repository, self.options, self._connections, insecure=self._insecure
         )
-        self._base = ""
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -65,9 +78,11 @@ class RegistryClient:
     def url(self, path: str) -> str:
         """The URL of a path below /v2/; finds out the scheme on first use."""
         with self._lock:
-            if not self._base:
-                self._base = self._find_base()
-        return urljoin(self._base + "/v2/", path)
+            if not self._root:
+                self._root = f"{self._find_base()}/v2/"
+        if self._namespace and path:
+            path += f"{'&' if '?' in path else '?'}ns={quote(self._namespace)}"
+        return urljoin(self._root, path)
 
     def _find_base(self) -> str:
         secure, plain = f"https://{self._address}", f"http://{self._address}"
@@ -169,8 +184,8 @@ class RegistryClient:
             # A token is for the registry; another host must not see it (CVE-2020-15157).
             mine = urlsplit(url).netloc == host
             used = self._authenticator.header(scope)
-            if mine and used:
-                sent["Authorization"] = used
+            if mine:
+                sent |= self._headers | ({"Authorization": used} if used else {})
             response = self._connections.request(method, url, headers=sent, body=body, preload_content=False)
             if response.status == 401 and mine and not hasattr(body, "__next__"):
                 # Tokens expire at any time; one that was just made is refused only if it will always be.

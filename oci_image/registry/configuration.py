@@ -29,10 +29,19 @@ _MODES = ("enforcing", "permissive", "disabled")
 
 
 class Endpoint(Value):
-    """Where an image may be had: its name there, and whether TLS need not be verified."""
+    """Where an image may be had: its name there, and whether TLS need not be verified.
+
+    `root` is what stands before the name in URLs, "" for what is usual.  A mirror is told by `namespace` which
+    registry is meant.  `ca_files`, `clients` (certificates and keys) and `headers` are for this place alone.
+    """
 
     reference: RegistryReference
     insecure: bool = False
+    root: str = ""
+    namespace: str = ""
+    ca_files: tuple[str, ...] = ()
+    clients: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class _Place(Value):

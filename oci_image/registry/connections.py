@@ -13,6 +13,10 @@ import urllib3
 from oci_image.errors import RegistryError
 from oci_image.registry.certificates import Certificates
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _CONNECT_TIMEOUT = 30.0  # seconds
 _SOCKS = ("socks4", "socks4a", "socks5", "socks5h")  # those with a letter at the end leave names to the proxy
 
@@ -25,11 +29,21 @@ class Connections:
     """
 
     def __init__(
-        self, host: str, *, insecure: bool, ca_file: str, cert_dir: str, read_timeout: float
+        self,
+        host: str,
+        *,
+        insecure: bool,
+        ca_file: str,
+        cert_dir: str,
+        read_timeout: float,
+        ca_files: Sequence[str] = (),
+        clients: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._host = host
         self._insecure = insecure
-        self._certificates = Certificates(host, insecure=insecure, ca_file=ca_file, cert_dir=cert_dir)
+        self._certificates = Certificates(
+            host, insecure=insecure, ca_file=ca_file, cert_dir=cert_dir, ca_files=ca_files, clients=clients
+        )
         self._timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=read_timeout)
         self._pools: dict[tuple[bool, bool, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from oci_image.model.registry_reference import RegistryReference
 from oci_image.registry.client import RegistryClient
 from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, fallback_tag, read_document
+from oci_image.registry.endpoints import endpoints_for, open_endpoint
 from oci_image.registry.options import RegistryOptions
 from oci_image.transports.directory import describe_document
 from oci_image.value import Value
@@ -31,18 +32,17 @@ def list_tags(reference: RegistryReference, options: RegistryOptions | None = No
     Raises: RegistryError if nobody can tell.
     """
     options = options or RegistryOptions()
-    *mirrors, last = load_registries(options.registries_conf, short_names=False).endpoints(reference)
+    *mirrors, last = endpoints_for(reference, options)
     for place in mirrors:
         try:
-            return _tags_at(place.reference, options, insecure=place.insecure)
+            return _tags_at(open_endpoint(place, reference, options))
         except RegistryError:
             continue
-    return _tags_at(last.reference, options, insecure=last.insecure)
+    return _tags_at(open_endpoint(last, reference, options))
 
 
-def _tags_at(reference: RegistryReference, options: RegistryOptions, *, insecure: bool) -> list[str]:
-    client = RegistryClient(reference.host, reference.repository, options, insecure=insecure)
-    return _paged(client, f"{reference.repository}/tags/list", "tags", "")
+def _tags_at(client: RegistryClient) -> list[str]:
+    return _paged(client, f"{client.repository}/tags/list", "tags", "")
 
 
 def client_of(host: str, repository: str = "", options: RegistryOptions | None = None) -> RegistryClient:

@@ -12,8 +12,8 @@ from oci_image.errors import ImageError, IntegrityError, RegistryError
 from oci_image.model.document import MAX_DOCUMENT_BYTES
 from oci_image.model.index import decode_index
 from oci_image.registry.client import ATTEMPTS, RegistryClient
-from oci_image.registry.configuration import load_registries
 from oci_image.registry.documents import ACCEPT, fallback_tag, read_document
+from oci_image.registry.endpoints import endpoints_for, open_endpoint
 from oci_image.registry.options import RegistryOptions
 from oci_image.registry.origins import Origins
 from oci_image.transports.directory import describe_document
@@ -41,10 +41,8 @@ class RegistrySource:
         self._reference = reference
         options = options or RegistryOptions()
         self._origins = Origins(reference.host) if options.remember else None
-        endpoints = load_registries(options.registries_conf, short_names=False).endpoints(reference)
         self._clients = [
-            RegistryClient(place.reference.host, place.reference.repository, options, insecure=place.insecure)
-            for place in endpoints
+            open_endpoint(place, reference, options) for place in endpoints_for(reference, options)
         ]
         self._givers: dict[str, list[tuple[RegistryClient, int]]] = {}  # of blobs, and from which offset on
         self._lock = threading.Lock()

@@ -123,6 +123,9 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
         help="mirrors and short names (default: as podman has it)",
     )
     group.add_argument(
+        "--hosts-dir", default="", metavar="DIR", help="mirrors as containerd has them (default: its certs.d)"
+    )
+    group.add_argument(
         "--chunk-size", type=size, default=0, metavar="BYTES", help="send blobs in pieces (default: in one)"
     )
     group.add_argument(
@@ -146,6 +149,7 @@ def registry_options(arguments: argparse.Namespace) -> RegistryOptions:
         ca_file=arguments.ca_file,
         cert_dir=arguments.cert_dir,
         registries_conf=arguments.registries_conf,
+        hosts_dir=arguments.hosts_dir,
         chunk_bytes=arguments.chunk_size,
         authfile=arguments.authfile,
         credentials=credentials,

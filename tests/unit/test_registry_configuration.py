@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import select
 import shutil
 import socket
@@ -18,21 +17,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from oci_image.copying import CopyOptions
 from oci_image.errors import RegistryError
-from oci_image.inspecting import inspect_image
-from oci_image.model.digest import parse_digest
 from oci_image.model.registry_reference import parse_registry_reference
 from oci_image.registry.certificates import certificate_directory
 from oci_image.registry.configuration import Registries, load_registries
 from oci_image.registry.connections import proxy_for
 from oci_image.registry.credentials import Credentials
-from oci_image.registry.listing import client_of, list_tags
+from oci_image.registry.listing import client_of
 from oci_image.registry.options import RegistryOptions
 from oci_image.registry.tokens import parse_challenges
-from oci_image.store.check import check_store
 from oci_image.store.content import Store
-from oci_image.transfer import copy, pull, push
+from oci_image.transfer import pull, push
 from pyruntime.base.errors import UsageError
 from tests.faulty_registry import FaultyRegistry
 from tests.image_builder import file, make_layout, tar
@@ -152,84 +147,23 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str) -> None:
     assert caught.value.where.endswith("registries.conf")
 
 
-def test_mirrors_are_tried_in_order_and_one_that_breaks_is_left(tmp_path: Path) -> None:
-    layer = bytes(3 << 20)
-    with FaultyRegistry(layer, unavailable=99) as absent, FaultyRegistry(layer, drop=99) as broken:
-        with FaultyRegistry(layer) as whole:
-            conf = f'[[registry]]\nprefix = "r.example"\nlocation = "{whole.address}"\n' + "".join(
-                f'[[registry.mirror]]\nlocation = "{mirror.address}"\n' for mirror in (absent, broken)
-            )
-            read(tmp_path, conf)
-            options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf", first_wait=0.001)
-            store = str(tmp_path / "store")
-            pulled = pull("r.example/app:1", store=store, registry=options)
-            assert list_tags(parse_registry_reference("r.example/app"), options) == ["1"]
-            resumed = [headers for _, _, headers in whole.requests if "Range" in headers]
-        assert pulled.name == "r.example/app:1"
-        assert len(absent.requests) > 0
-        assert len(resumed) == 1, "what the mirror gave is not fetched again"
-        assert not [path for _, path, _ in whole.requests if "/manifests/" in path]
-    with Store.open(store) as opened:
-        assert len(list(opened.blobs())) == 3
-
-
-@pytest.mark.parametrize("place", ["store", "oci", "oci-archive", "docker-archive", "dir"])
-@pytest.mark.parametrize(
-    "faults",
-    [{"wrong_bytes": 99}, {"wrong_bytes": 99, "drop": 99}, {"wrong_manifest": 99}, {"huge_manifest": 99},
-     {"cut_manifest": 99}, {"endless": 99}],
-    ids=str,
-)  # fmt: skip
-def test_a_mirror_that_gives_something_else_is_left(
-    tmp_path: Path, faults: dict[str, int], place: str
+def test_certificates_of_a_hosts_file_are_for_that_host(
+    tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer = os.urandom(3 << 20)
-    with FaultyRegistry(layer, **faults) as wrong, FaultyRegistry(layer) as right:
-        text = f'[[registry]]\nprefix = "r.example"\nlocation = "{right.address}"\n'
-        read(tmp_path, text + f'[[registry.mirror]]\nlocation = "{wrong.address}"\n')
-        options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf", first_wait=0.001)
-        target = "name:1" if place == "store" else f"{place}:{tmp_path}/made" + ":1" * (place != "dir")
-        warnings: list[str] = []
-        store = str(tmp_path / "store")
-        copied = copy(
-            "docker://r.example/app:1",
-            target,
-            CopyOptions(warn=warnings.append),
-            store=store,
-            registry=options,
-        )
-        assert copied.root.digest == parse_digest(right.digest(right.manifest))
-        assert len(wrong.requests) > 0
-        if "wrong_bytes" in faults:
-            assert [wrong.address in line for line in warnings] == [True]
-    image = inspect_image(target, store=store)
-    assert image.config["os"] == "linux"
-    copy(target, "again:1", store=store)
-    with Store.open(store) as opened:
-        assert check_store(opened).faults == ()
-        assert opened.has_blob(parse_digest(right.digest(layer)))
-
-
-def test_wrong_bytes_of_an_earlier_pull_are_fetched_anew(tmp_path: Path) -> None:
-    layer = os.urandom(3 << 20)
-    options = RegistryOptions(first_wait=0.001)
-    store = str(tmp_path / "store")
-    with FaultyRegistry(layer, wrong_bytes=99, drop=99) as registry:
-        with pytest.raises(RegistryError):
-            pull(f"{registry.address}/app:1", store=store, registry=options)
-        registry.faults.clear()
-        pull(f"{registry.address}/app:1", store=store, registry=options)
-    with Store.open(store) as opened:
-        assert check_store(opened).faults == ()
-
-
-def test_a_config_is_read_from_a_mirror_only_if_it_is_right(tmp_path: Path) -> None:
-    with FaultyRegistry(b"layer") as wrong, FaultyRegistry(b"layer") as right:
-        wrong.blobs = {digest: bytes(len(data)) for digest, data in wrong.blobs.items()}
-        text = f'[[registry]]\nprefix = "r.example"\nlocation = "{right.address}"\n'
-        read(tmp_path, text + f'[[registry.mirror]]\nlocation = "{wrong.address}"\n')
-        options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf", first_wait=0.001)
-        assert inspect_image("docker://r.example/app:1", registry=options).config["os"] == "linux"
+    monkeypatch.setattr("oci_image.registry.client.is_loopback", lambda _host: False)
+    with FaultyRegistry(b"layer").secure(serving(certificates, ask_client=True)) as registry:
+        folder = tmp_path / "r.example"
+        folder.mkdir()
+        shutil.copy(certificates / "ca.crt", folder / "ca.pem")
+        text = f'server = "https://{registry.address}"\nca = "ca.pem"\n'
+        pair = f'client = [["{certificates}/client.cert", "{certificates}/client.key"]]\n'
+        options = RegistryOptions(hosts_dir=str(tmp_path), first_wait=0.001)
+        (folder / "hosts.toml").write_text(text + pair)
+        assert pull("r.example/app:1", store=str(tmp_path / "store"), registry=options).result is not None
+        for wrong in (text, text.replace("ca.pem", "none.pem") + pair):
+            (folder / "hosts.toml").write_text(wrong)
+            with pytest.raises(RegistryError):
+                pull("r.example/app:1", store=str(tmp_path / "store"), registry=options)
 
 
 def test_short_names_are_pulled_from_who_has_them(tmp_path: Path) -> None:
