@@ -17,11 +17,17 @@ from pyruntime.plan.cgroup.operations import (
     WriteMemoryLimits,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _NOT_EMPTY_HINT = "choose another linux.cgroupsPath, or end the processes that sit there"
 
 
-def make_cgroups(plan: CgroupPlan, pid: int) -> None:
+def make_cgroups(plan: CgroupPlan, pid: int, made: "Callable[[str], None]") -> None:
     """Make the container's cgroups, which must be new or empty; `pid` is the executor, which will enter them.
+
+    `made` is told the directory of each, as soon as it may be entered.
 
     Raises:
         StateError: there are processes in one of them, or it is frozen.
@@ -40,8 +46,10 @@ def make_cgroups(plan: CgroupPlan, pid: int) -> None:
             existed = carry_out(operation)
         except OSError as error:
             raise failure_of(operation, error) from None
-        if existed and isinstance(operation, MakeCgroup) and not operation.in_use:
-            _require_unused(operation.path)
+        if isinstance(operation, MakeCgroup):
+            if existed and not operation.in_use:
+                _require_unused(operation.path)
+            made(operation.path)
 
 
 def apply_limits(plan: CgroupPlan) -> None:

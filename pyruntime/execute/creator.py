@@ -2,9 +2,11 @@
 
 executor                               parent
 --------                               ------
-starts, prepares mounts                makes the cgroups
+starts, prepares mounts                makes the cgroup of v2, CLONE_CGROUP_READY
+clones, or waits                       makes the cgroups of v1
 waits for CGROUPS_READY           <--  tells it
-joins them, clones                -->  CLONED: notes the pid
+joins them; CGROUPS_JOINED        -->  if that is the container's init: as below
+clones                            -->  CLONED: notes the pid
 MAPS_WANTED, waits                -->  writes the id maps, MAPS_WRITTEN
 clones the container's init       -->  CLONED: saves pid and start time, applies the limits meanwhile
 mounts; HOOKS_WANTED, waits       -->  prestart and createRuntime hooks, HOOKS_DONE
@@ -21,7 +23,9 @@ from pyruntime.execute.id_maps import write_id_maps
 from pyruntime.execute.session import CLONED, FAILED, NOTICE, REACHED, Report, Session
 from pyruntime.plan.launch import LaunchPlan
 from pyruntime.plan.operations import (
+    CGROUPS_JOINED,
     CGROUPS_READY,
+    CLONE_CGROUP_READY,
     HOOKS_DONE,
     HOOKS_WANTED,
     MAPS_WANTED,
@@ -45,16 +49,16 @@ _OUT_OF_MEMORY = "container init was OOM-killed (memory limit too low?)"
 class ParentSteps:
     """What the parent does at each point of a launch; every function may raise ExpectedError.
 
-    `cgroups`: make them (the executor's pid).  `started`: the last process exists (its pid).  `hooks`: run those of
-    the host.  `ready`: the process is set up (its pid); with `holds_back` it goes on only after that.  `listener`: it
-    is about to load a filter with notifications (its pid), take over the descriptor.  `notice`: the executor
-    tolerated something.
+    `cgroups`: make them (the executor's pid, what is told of each that is there).  `started`: the last process exists
+    (its pid).  `hooks`: run those of the host.  `ready`: the process is set up (its pid); with `holds_back` it goes on
+    only after that.  `listener`: it is about to load a filter with notifications (its pid), take over the descriptor.
+    `notice`: the executor tolerated something.
     """
 
     def __init__(
         self,
         *,
-        cgroups: "Callable[[int], None] | None" = None,
+        cgroups: "Callable[[int, Callable[[str], None]], None] | None" = None,
         started: "Callable[[int], None] | None" = None,
         hooks: "Callable[[int], None] | None" = None,
         ready: "Callable[[int], None] | None" = None,
@@ -108,7 +112,7 @@ class _Follower:
 
     def follow(self) -> int:
         if self.steps.cgroups is not None:
-            self.steps.cgroups(self.session.pid)
+            self.steps.cgroups(self.session.pid, self._made)
         if CGROUPS_READY in self.awaited:
             self._order(CGROUPS_READY)
         if self.steps.started is None:
@@ -131,20 +135,27 @@ class _Follower:
             self.steps.notice(report.text)
         elif report.kind == CLONED:
             self.clones_left -= 1
-            if self.clones_left == 0 and self.steps.started is not None:
-                self._start(self.steps.started, report.value)
-                self._order_in_advance()
+            if self.clones_left == 0 and not self.plan.joins_late:
+                self._start()
         elif report.kind == REACHED:
             self._answer(report.value)
 
-    def _start(self, started: "Callable[[int], None]", pid: int) -> None:
+    def _made(self, directory: str) -> None:
+        if directory == self.plan.cgroup.clone_directory and CLONE_CGROUP_READY in self.awaited:
+            self._order(CLONE_CGROUP_READY)
+
+    def _start(self) -> None:
+        """The last process exists, and is in its cgroups."""
+        if self.steps.started is None:
+            return
         try:
-            started(pid)
+            self.steps.started(self.session.pid)
         except ExpectedError:
             # systemd removes the cgroup of what the first limit has killed, and no other can be set any more.
             if self.session.has_ended():
                 raise self._died() from None
             raise
+        self._order_in_advance()
 
     def _order(self, rendezvous: int) -> None:
         self.awaited.remove(rendezvous)
@@ -160,7 +171,9 @@ class _Follower:
 
     def _answer(self, rendezvous: int) -> None:
         pid = self.session.pid
-        if rendezvous == MAPS_WANTED and self.plan.id_maps is not None:
+        if rendezvous == CGROUPS_JOINED:
+            self._start()
+        elif rendezvous == MAPS_WANTED and self.plan.id_maps is not None:
             write_id_maps(pid, self.plan.id_maps, user_id=self.user_id)
             self._order(MAPS_WRITTEN)
         elif rendezvous == HOOKS_WANTED:

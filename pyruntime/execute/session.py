@@ -8,6 +8,7 @@ threads, and the child must not carry an interpreter.
 import errno
 import fcntl
 import os
+import select
 import sys
 
 from pyruntime.base import restart
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # The executor's file, where the program's saved heap has it.
 EXECUTOR_IMAGE: bytes | None = None
 REPORT_SIZE = 512
+_PATIENCE_MS = 1000
 
 CLONED = 1
 REACHED = 2
@@ -151,21 +153,24 @@ class Session:
 
     def next_report(self) -> Report | None:
         """The next report other than finished steps, or None once the executor has closed its end."""
-        while True:
-            data = os.read(self._reports, REPORT_SIZE)
-            if len(data) < REPORT_SIZE:
-                if number := _spawn_error():
-                    raise _cannot_start(number)
-                return None
-            report = _decode_report(data)
-            if report.kind == FINISHED:
-                if self._observe is not None:
-                    self._observe(report.step, report.value)
-                continue
-            if report.kind == CLONED:
-                self._unreaped.append(report.value)
-                self.pid = report.value
-            return report
+        while (report := self._read_report()) is not None:
+            if report.kind != FINISHED:
+                return report
+            if self._observe is not None:
+                self._observe(report.step, report.value)
+        if number := _spawn_error():
+            raise _cannot_start(number)
+        return None
+
+    def _read_report(self) -> Report | None:
+        data = os.read(self._reports, REPORT_SIZE)
+        if len(data) < REPORT_SIZE:
+            return None
+        report = _decode_report(data)
+        if report.kind == CLONED:
+            self._unreaped.append(report.value)
+            self.pid = report.value
+        return report
 
     def failure(self, report: Report) -> StepError:
         """What a FAILED report means, in the words of the plan."""
@@ -180,8 +185,9 @@ class Session:
         self._unreaped = [self.pid]
 
     def kill(self) -> int:
-        """Kill what is left and wait for it; returns the wait status of the last process (-1: unknown)."""
+        """End what is left and wait for it; returns the wait status of the last process (-1: unknown)."""
         status = -1
+        self._let_it_end()
         for pid in self._unreaped:
             try:
                 os.kill(pid, 9)
@@ -191,6 +197,17 @@ class Session:
         self._unreaped = []
         self.close()
         return status
+
+    def _let_it_end(self) -> None:
+        """Without orders each process of the executor ends; those that have just been cloned are named before that."""
+        if self._reports < 0:
+            return
+        os.close(self._orders)
+        self._orders = -1
+        poll = select.poll()
+        poll.register(self._reports, select.POLLIN)
+        while poll.poll(_PATIENCE_MS) and self._read_report() is not None:
+            pass
 
     def wait_ended(self) -> int:
         """The wait status of the last process, which must have ended or be about to end."""

@@ -19,10 +19,12 @@ from pyruntime.plan.identity import (
 from pyruntime.plan.idmap import id_map_text
 from pyruntime.plan.init import plan_console, plan_container_hooks, plan_execution_domain, plan_init
 from pyruntime.plan.mounts import plan_mounts
-from pyruntime.plan.namespaces import plan_namespaces
+from pyruntime.plan.namespaces import plan_cgroup_namespace, plan_namespaces, sees_the_host
 from pyruntime.plan.net_devices import MoveDevice, plan_net_devices
 from pyruntime.plan.operations import (
+    CGROUPS_JOINED,
     CGROUPS_READY,
+    CLONE_CGROUP_READY,
     PROCEED,
     READY,
     AttachDeviceProgram,
@@ -91,6 +93,7 @@ class LaunchPlan(Record):
     """A plan: what the executor does (`operations`) and what the parent does meanwhile.
 
     `rlimits` are those that the parent sets: a process in a user namespace may not raise its own.
+    `joins_late`: the container's init joins the cgroups of v1, and tells so; else whoever clones it has.
     """
 
     operations: tuple[Operation, ...]
@@ -102,6 +105,7 @@ class LaunchPlan(Record):
     resctrl: ResctrlPlan | None = None
     host_hooks: tuple[HostHook, ...] = ()
     namespaces: int = 0
+    joins_late: bool = False
 
 
 def plan_create(
@@ -137,12 +141,11 @@ def plan_create(
     request, load = _plan_seccomp(config, options)
     mounts = plan_mounts(view)
     operations = [*_plan_front(process, facts, options), *mounts.prepare]
-    operations += plan_cgroup_entry(cgroup)
-    operations += plan_namespaces(view, cgroup_slot=CGROUP_SLOT if cgroup.clone_directory else -1)
+    joins_late = bool(cgroup.join_files) and not cgroup.unit and sees_the_host(view)
+    operations += _plan_entry(view, cgroup, joins_late=joins_late)
     operations += plan_init(view, mounts, plan_devices(view), options)
     own, parents = _plan_limits(process, namespaces)
-    operations += _plan_end(config, process, facts, load, own)
-    operations += _plan_start(view, process, options)
+    operations += [*_plan_end(config, process, facts, load, own), *_plan_start(view, process, options)]
     return LaunchPlan(
         operations=tuple(operations),
         cgroup=cgroup,
@@ -153,6 +156,7 @@ def plan_create(
         host_hooks=_plan_host_hooks(config.hooks or Hooks()),
         resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
         namespaces=namespaces,
+        joins_late=joins_late,
     )
 
 
@@ -327,21 +331,40 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
     )
 
 
+def _plan_entry(view: ContainerView, cgroup: CgroupPlan, *, joins_late: bool) -> list[Operation]:
+    """Into cgroups and namespaces.
+
+    To clone into new namespaces takes as long as to make twelve cgroups.  So where it can, the container's init is
+    cloned meanwhile, and joins them itself.
+    """
+    cgroup_slot = CGROUP_SLOT if cgroup.clone_directory else -1
+    if not joins_late:
+        operations = [*plan_cgroup_entry(cgroup), *plan_namespaces(view, cgroup_slot=cgroup_slot)]
+        return [*operations, *plan_cgroup_namespace(view)]
+    operations = []
+    if cgroup.clone_directory:
+        operations = [Await(rendezvous=CLONE_CGROUP_READY), *_plan_clone_cgroup(cgroup)]
+    operations += plan_namespaces(view, cgroup_slot=cgroup_slot)
+    operations += [Await(rendezvous=CGROUPS_READY), *_plan_cgroup_joins(cgroup)]
+    return [*operations, *plan_cgroup_namespace(view), Tell(rendezvous=CGROUPS_JOINED)]
+
+
 def plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:
     """Into the cgroups without a foreign write to cgroup.procs, which would wait for an RCU grace period."""
-    operations: list[Operation] = [Await(rendezvous=CGROUPS_READY)]
-    operations += [JoinCgroup(origin="/linux/cgroupsPath", host_path=path) for path in cgroup.join_files]
-    if cgroup.clone_directory:
-        if cgroup.device_program:
-            operations.append(
-                AttachDeviceProgram(
-                    origin="/linux/resources/devices",
-                    host_path=cgroup.clone_directory,
-                    program=cgroup.device_program,
-                )
-            )
-        operations.append(OpenPath(slot=CGROUP_SLOT, host_path=cgroup.clone_directory))
-    return operations
+    return [Await(rendezvous=CGROUPS_READY), *_plan_cgroup_joins(cgroup), *_plan_clone_cgroup(cgroup)]
+
+
+def _plan_cgroup_joins(cgroup: CgroupPlan) -> list[Operation]:
+    return [JoinCgroup(origin="/linux/cgroupsPath", host_path=path) for path in cgroup.join_files]
+
+
+def _plan_clone_cgroup(cgroup: CgroupPlan) -> list[Operation]:
+    """The cgroup of v2 that is cloned into, with its device policy."""
+    if not cgroup.clone_directory:
+        return []
+    where, program = cgroup.clone_directory, cgroup.device_program
+    policy = AttachDeviceProgram(origin="/linux/resources/devices", host_path=where, program=program)
+    return [*([policy] if program else []), OpenPath(slot=CGROUP_SLOT, host_path=where)]
 
 
 def _plan_id_maps(config: Config) -> IdMaps:

@@ -32,6 +32,11 @@ _CLONED = (
 )
 
 
+def sees_the_host(view: ContainerView) -> bool:
+    """Whether the container's init, when it is cloned, has the host's paths and the right to write there."""
+    return not view.created & (_USER | _TIME) and not {_USER, _MOUNT, _CGROUP} & view.joined.keys()
+
+
 def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]:
     """From the host's namespaces to the first step of the container's init.
 
@@ -61,10 +66,12 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
     operations.append(
         Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot)
     )
-    if view.created & _CGROUP:
-        # The root of a cgroup namespace is where the process is at this moment: it is in its cgroup now.
-        operations.append(Unshare(origin="/linux/namespaces", flags=_CGROUP))
     return operations
+
+
+def plan_cgroup_namespace(view: ContainerView) -> list[Operation]:
+    """The root of a cgroup namespace is where the process is when it makes it: by now in its cgroups."""
+    return [Unshare(origin="/linux/namespaces", flags=_CGROUP)] if view.created & _CGROUP else []
 
 
 def _plan_joins(view: ContainerView) -> list[Operation]:

@@ -204,6 +204,10 @@ def listener_for(plan: LaunchPlan, config: Config) -> "SeccompListener | None":
     return SeccompListener(profile, config.oci_version)
 
 
+def _nobody(_directory: str) -> None:
+    """For those who do not ask."""
+
+
 class Creation:
     """One container on its way: what has been made so far, so that it can be taken back."""
 
@@ -306,14 +310,17 @@ class Creation:
         """Write the state as it is now."""
         self.store.save(self.state, self.prepared.config_text)
 
-    def make_cgroups(self, pid: int) -> None:
-        """Make the container's cgroups; `pid` is a process for a unit of systemd's, which cannot be empty."""
+    def make_cgroups(self, pid: int, made: "Callable[[str], None]" = _nobody) -> None:
+        """Make the container's cgroups; `pid` is a process for a unit of systemd's, which cannot be empty.
+
+        `made` is told the directory of each.
+        """
         if self.prepared.plan.resctrl is not None:
             from pyruntime.execute.resctrl import make_group
 
             make_group(self.prepared.plan.resctrl)
         try:
-            make_cgroups(self.prepared.plan.cgroup, pid)
+            make_cgroups(self.prepared.plan.cgroup, pid, made)
         except StateError:
             # Somebody else's cgroup: from here on nothing may signal or remove what is in it.
             directories = self.state.cgroup_directories

@@ -347,7 +347,7 @@ class Execution:
 
             self.master = take_master(self.console)
 
-    def _attach(self, pid: int) -> None:
+    def _attach(self, pid: int, _made: object) -> None:
         from pyruntime.execute.systemd import attach_process
 
         attach_process(self.cgroup, pid)

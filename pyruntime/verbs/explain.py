@@ -3,7 +3,16 @@
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.record import values_of
 from pyruntime.plan.launch import LaunchPlan
-from pyruntime.plan.operations import CGROUPS_READY, HOOKS_WANTED, MAPS_WRITTEN, READY, Await, Operation, Tell
+from pyruntime.plan.operations import (
+    CGROUPS_READY,
+    CLONE_CGROUP_READY,
+    HOOKS_WANTED,
+    MAPS_WRITTEN,
+    READY,
+    Await,
+    Operation,
+    Tell,
+)
 from pyruntime.verbs.creation import CreateOptions, prepare
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
@@ -69,9 +78,13 @@ def _hooks(plan: LaunchPlan, *names: str) -> list[tuple[str, str]]:
 
 def _parent_steps(plan: LaunchPlan, before: Operation) -> list[tuple[str, str]]:
     """What the parent does before the executor takes this step."""
+    # The first is made in advance if the container's init is to be cloned into it.
+    in_advance = 1 if plan.joins_late and plan.cgroup.clone_directory else 0
+    if isinstance(before, Await) and before.rendezvous == CLONE_CGROUP_READY:
+        return [line for step in plan.cgroup.make[:in_advance] for line in step.lines()]
     if isinstance(before, Await) and before.rendezvous == CGROUPS_READY:
         resctrl = [(plan.resctrl.describe(), "/linux/intelRdt")] if plan.resctrl is not None else []
-        return [line for step in plan.cgroup.make for line in step.lines()] + resctrl
+        return [line for step in plan.cgroup.make[in_advance:] for line in step.lines()] + resctrl
     if isinstance(before, Await) and before.rendezvous == MAPS_WRITTEN and plan.id_maps is not None:
         return [(plan.id_maps.describe(), "/linux/uidMappings")]
     if isinstance(before, Tell) and before.rendezvous == HOOKS_WANTED:

@@ -26,9 +26,10 @@ _PATH = "/linux/cgroupsPath"
 class CgroupPlan(Record):
     """The cgroups of one container.
 
-    `directories`: one in each hierarchy, host paths. `make` runs before the process starts, and ends with the
-    device policy of v1; `limits` once it is inside. `join_files`: what the executor writes 0 into (v1).
-    `clone_directory`: the v2 cgroup to be cloned into. `device_program`: eBPF instructions of the v2 device policy.
+    `directories`: one in each hierarchy, host paths. `make` runs before the process enters them: first the cgroup that
+    it is cloned into, at the end the device policy of v1; `limits` once it is inside. `join_files`: what the executor
+    writes 0 into (v1). `clone_directory`: the v2 cgroup to be cloned into. `device_program`: eBPF instructions of the
+    v2 device policy.
     `paths`: controller ("" for v2) to directory. `optional`: without the right to make cgroups, and without limits,
     the container goes without. `unit`: the systemd unit that holds them, "" without that driver; `unit_of_user`: of
     the user's own systemd. `attach`: where below the unit's cgroup systemd is to move the executor first, "" if
@@ -94,13 +95,21 @@ def plan_cgroup(
     limits, program = _plan_resources(resources, places, rootless=rootless)
     return CgroupPlan(
         directories=tuple(dict.fromkeys(places.directories.values())),
-        make=tuple(places.make),
+        make=_clone_cgroup_first(places),
         join_files=tuple(places.joins),
         clone_directory=places.clone_directory,
         limits=limits,
         device_program=program,
         paths=places.directories,
     )
+
+
+def _clone_cgroup_first(places: "_Places") -> tuple[CgroupOperation, ...]:
+    """The container's init is cloned into that one, while the others are made."""
+    first = [
+        step for step in places.make if isinstance(step, MakeCgroup) and step.path == places.clone_directory
+    ]
+    return (*first, *(step for step in places.make if step not in first))
 
 
 def _plan_in_unit(config: Config, layout: CgroupLayout, container_id: str, *, rootless: bool) -> CgroupPlan:

@@ -76,7 +76,9 @@ from pyruntime.plan.operations.filesystem import (
     SetPropagation,
 )
 from pyruntime.plan.operations.operation import (
+    CGROUPS_JOINED,
     CGROUPS_READY,
+    CLONE_CGROUP_READY,
     HOOKS_DONE,
     HOOKS_WANTED,
     MAPS_WANTED,
@@ -130,7 +132,9 @@ __all__ = [
     "BIND_REAL_DIRECTORY",
     "BIND_SOURCE_NOFOLLOW",
     "BIND_TARGET_NOFOLLOW",
+    "CGROUPS_JOINED",
     "CGROUPS_READY",
+    "CLONE_CGROUP_READY",
     "HOOKS_DONE",
     "HOOKS_WANTED",
     "MAPS_WANTED",

@@ -22,6 +22,8 @@ HOOKS_WANTED = 4  # executor: mounts are done, the root is not changed yet; limi
 HOOKS_DONE = 5  # parent
 READY = 6  # executor: everything but the final steps is done
 PROCEED = 7  # parent: rlimits are set, the state is saved
+CLONE_CGROUP_READY = 8  # parent: the cgroup to be cloned into exists
+CGROUPS_JOINED = 9  # executor: the container's init is in all of its cgroups
 
 RENDEZVOUS_NAMES = {
     CGROUPS_READY: "the cgroups exist",
@@ -31,6 +33,8 @@ RENDEZVOUS_NAMES = {
     HOOKS_DONE: "the hooks have run and the limits are set",
     READY: "the container is set up",
     PROCEED: "the state is saved",
+    CLONE_CGROUP_READY: "the cgroup of v2 exists",
+    CGROUPS_JOINED: "the process is in its cgroups",
 }
 
 NAMESPACE_NAMES = {
