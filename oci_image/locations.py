@@ -55,6 +55,9 @@ def locate_image(text: str, *, store: str = "", new: bool = False) -> tuple[str,
 
     Raises: UsageError, ImageError if the store has no such image.
     """
+    if text.startswith("oci:"):  # as the verbs that copy have it
+        _, place, name = split_location(text)
+        return place, _reference(name)
     if re.match(r"[^@]*@[^@/]+$", text) or not text.startswith("@"):
         layout, reference = parse_image_name(text)
         if text.startswith(("/", "./", "../")) or os.path.isdir(layout):

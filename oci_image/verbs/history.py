@@ -9,6 +9,7 @@ from oci_image.verbs.options import (
     add_platform,
     add_registry,
     add_store,
+    fill_in,
     inspect_any_image,
     readable_size,
 )
@@ -36,6 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_platform(parser)
     add_registry(parser)
     parser.add_argument("--no-trunc", action="store_true", help="show whole commands")
+    parser.add_argument(
+        "--format",
+        default="",
+        metavar="TEXT",
+        help="a line for each step, with {created_by}, {created}, {size}",
+    )
     add_any_image(parser)
 
 
@@ -43,6 +50,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     image = inspect_any_image(arguments)
     steps = read_history(image)[::-1]
+    if arguments.format:
+        output.lines(
+            [fill_in(arguments.format, dict(vars(step))) for step in steps],
+            [dict(vars(step)) for step in steps],
+        )
+        return 0
     lines = [f"{'CREATED':<20} {'SIZE':>9}  CREATED BY"]
     for step in steps:
         command = " ".join(step.created_by.split()) or step.comment

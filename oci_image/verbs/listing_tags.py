@@ -31,5 +31,5 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     reference = parse_registry_reference(arguments.repository.removeprefix("docker://"), default_tag="")
     tags = list_tags(reference, registry_options(arguments))
-    output.result("\n".join(tags), {"Repository": f"{reference.host}/{reference.repository}", "Tags": tags})
+    output.lines(tags, {"Repository": f"{reference.host}/{reference.repository}", "Tags": tags})
     return 0

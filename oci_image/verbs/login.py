@@ -29,6 +29,9 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--username", "-u", default="", help="who")
+    parser.add_argument(
+        "--password", "-p", default="", help="the password, which every user of this machine can see then"
+    )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
     parser.add_argument(
         "--authfile", default="", metavar="FILE", help="where to remember (default: $REGISTRY_AUTH_FILE)"
@@ -45,15 +48,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Carry the verb out."""
     user = arguments.username
-    if arguments.password_stdin:
+    if arguments.password_stdin or arguments.password:
         if not user:
-            raise UsageError("--password-stdin needs --username")
+            raise UsageError("a password needs --username")
+        if arguments.password_stdin and arguments.password:
+            raise UsageError("--password and --password-stdin do not go together")
+    if arguments.password:
+        output.warn("others can see a password of the command line; use --password-stdin")
+        password = arguments.password
+    elif arguments.password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     elif sys.stdin.isatty():
         user = user or input("Username: ")
         password = getpass.getpass("Password: ")
     else:
         raise UsageError("no terminal to ask for the password", hint="use --password-stdin")
+    if not user or not password:
+        raise UsageError("user or password is empty")
     credentials = Credentials(user, password)
     options = RegistryOptions(insecure=arguments.insecure, ca_file=arguments.ca_file, credentials=credentials)
     check_login(arguments.registry, options)

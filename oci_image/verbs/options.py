@@ -187,13 +187,18 @@ def _fill_in_go(form: str, value: Mapping[str, Any]) -> str:
             if key and not isinstance(found, dict):
                 found = None
             if key and found is not None:
-                by_lower = {name.lower(): name for name in found}
-                if key.lower() not in by_lower and found is value:
+                by_lower = {_plain(name): name for name in found}
+                if _plain(key) not in by_lower and found is value:
                     known = ", ".join(value)
                     raise UsageError(f"format refers to {key!r}, which is not there", hint=f"keys: {known}")
-                found = found.get(by_lower.get(key.lower(), key))
+                found = found.get(by_lower.get(_plain(key), key))
         made += (found if isinstance(found, str) and not as_json else json.dumps(found)) + rest
     return made
+
+
+def _plain(key: str) -> str:
+    """A key as Go's CreatedBy and our created_by have it in common."""
+    return key.lower().replace("_", "")
 
 
 def size(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oci_image.errors import ImageError
 from oci_image.store.content import Entry, Store, default_store_path, name_of
 from oci_image.verbs.options import add_store
 
@@ -25,6 +26,9 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add_store(parser)
+    parser.add_argument(
+        "--force", "-f", action="store_true", help="what is not there is no error, as podman has it"
+    )
     parser.add_argument("--gc", action="store_true", help="give the space back at once")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="name or digest")
 
@@ -35,10 +39,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     blobs: list[str] = []
     with Store.open(arguments.store or default_store_path()) as store:
         for image in arguments.images:
-            removed += store.remove_image(image)
+            try:
+                removed += store.remove_image(image)
+            except ImageError as error:
+                if not arguments.force or not error.what.startswith("no such image"):
+                    raise
         if arguments.gc:
             blobs, _ = store.collect()
     lines = [f"Untagged: {name_of(entry)}" for entry in removed if name_of(entry)]
     lines += [f"Deleted: {digest}" for digest in blobs]
-    output.result("\n".join(lines), {"untagged": [name_of(entry) for entry in removed], "deleted": blobs})
+    output.lines(lines, {"untagged": [name_of(entry) for entry in removed], "deleted": blobs})
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -174,3 +175,54 @@ def test_commit_and_the_others_take_the_image_as_an_argument(
         assert main(words) == 2, words
         assert "is to be named" in capsys.readouterr().err
     assert store
+
+
+@pytest.mark.usefixtures("store")
+def test_lists_as_docker_formats_and_filters_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, wanted in (
+        (
+            ["images", "--format", "{{.Repository}}:{{.Tag}}"],
+            "docker.io/library/app:1\nother.example/app:2\n",
+        ),
+        (["images", "--format", "{tag}", "*example/*"], "2\n"),
+        (["history", "--format", "{{.CreatedBy}}|{size}", "app:1"], None),
+    ):
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert out == wanted if wanted else out.startswith("|")
+    assert main(["images", "--no-trunc"]) == 0
+    assert "sha256:" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_not_there_can_be_removed_by_force(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rmi", "nothing"]) == 1
+    assert main(["rmi", "-f", "nothing", "app:1"]) == 0
+    assert capsys.readouterr().out == "Untagged: docker.io/library/app:1\n"
+
+
+def test_passwords_of_the_command_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    with FaultyRegistry(b"layer", token=1) as registry:
+        assert main(["login", "-u", "me", "-p", "secret", registry.address]) == 0
+        assert "warning" in capsys.readouterr().err
+        assert main(["pull", "-q", "--store", str(tmp_path / "store"), f"{registry.address}/app:1"]) == 0
+        registry.tags = []
+        assert main(["list-tags", f"{registry.address}/app"]) == 0
+        assert capsys.readouterr().out == ""
+        assert main(["login", "-p", "secret", registry.address]) == 2
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+        assert main(["login", "-u", "me", "--password-stdin", registry.address]) == 2
+        assert "is empty" in capsys.readouterr().err
+
+
+def test_a_layout_is_written_as_for_copies(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    layout = make_layout(str(tmp_path / "layout"), Layer(tar(file(b"a")), "none"))
+    assert main(["export", "-o", str(tmp_path / "a.tar"), f"oci:{layout}:latest"]) == 0
+    assert main(["export", "-o", str(tmp_path / "b.tar"), f"oci:{layout}@0"]) == 0
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    capsys.readouterr()
+    assert main(["export", f"oci:{layout}:nothing"]) == 1
+    assert "no image with tag 'nothing'" in capsys.readouterr().err
