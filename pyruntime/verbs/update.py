@@ -2,7 +2,7 @@
 
 import os
 
-from pyruntime.base.decode import decode
+from pyruntime.base.decode import decode, encode
 from pyruntime.base.errors import HostError, StateError, UsageError
 from pyruntime.base.jsonio import read_document
 from pyruntime.execute.cgroup_update import update_limits
@@ -123,12 +123,14 @@ def read_resources(arguments: Arguments) -> Resources:
         check_before_update=True if arguments.get("memory") else None,
     )
     limit, weight = _number(arguments, "pids-limit"), _number(arguments, "blkio-weight")
-    return Resources(
+    resources = Resources(
         cpu=None if cpu == Cpu() else cpu,
         memory=None if memory == Memory() else memory,
         pids=None if limit is None else Pids(limit=limit),
         block_io=None if weight is None else BlockIo(weight=weight),
     )
+    # The decoder knows the ranges: of a number that is too large the kernel may take what fits.
+    return decode(Resources, encode(resources))
 
 
 def _number(arguments: Arguments, name: str) -> int | None:

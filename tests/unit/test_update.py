@@ -81,6 +81,25 @@ def test_sizes_have_the_suffixes_of_runc(text: str, size: int) -> None:
     assert memory.limit == size
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "where"),
+    [
+        ("memory", "8388608t", "/memory/limit"),
+        ("memory-swap", "99999999999999999999999", "/memory/swap"),
+        ("pids-limit", "9223372036854775808", "/pids/limit"),
+        ("cpu-share", "-5", "/cpu/shares"),
+        ("blkio-weight", "65536", "/blockIO/weight"),
+    ],
+)
+def test_a_number_that_the_specification_does_not_know_is_refused(
+    option: str, value: str, where: str
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        read_resources(Arguments(["x"], {option: [value]}))
+
+    assert (refused.value.where, "is out of range" in refused.value.what) == (where, True)
+
+
 @pytest.mark.parametrize("options", [{"memory": ["1x"]}, {"cpu-share": ["many"]}, {"memory-swap": ["-2"]}])
 def test_other_values_are_refused(options: dict[str, list[str]]) -> None:
     with pytest.raises(UsageError, match="invalid value"):
