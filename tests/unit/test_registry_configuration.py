@@ -331,6 +331,7 @@ def test_a_socks_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: p
         handler = type("Handler", (Socks,), {"seen": seen, "target": registry.address})
         with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
             server.handle_error = lambda *_: None  # type: ignore[method-assign]  # TLS is tried first
+            server.daemon_threads = True  # a connection that is kept lives until its pool is collected
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
             thread.start()
             try:
