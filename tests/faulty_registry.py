@@ -144,6 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(429, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}', Retry_After="0")
         elif state.take("unavailable"):
             self.answer(503, b"<html>busy</html>")
+        elif "/referrers/" in self.path:
+            broken = state.take("no_referrers")
+            self.answer(500 if broken else 200, b'{"schemaVersion":2,"manifests":[]}')
         elif "/manifests/" in self.path and state.take("refuses_reading"):
             self.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
         elif "/manifests/" in self.path:

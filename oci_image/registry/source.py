@@ -116,27 +116,28 @@ class RegistrySource:
         return names if mixed or (givers and self._drop(givers[0][0])) else ""
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        client = self._clients[0]
-        try:
-            data = read_document(
-                client.request("GET", f"{client.repository}/referrers/{digest}"), str(digest)
-            )
-        except RegistryError as error:
-            if error.status not in (400, 404, 405):
-                raise
-            try:
-                data, _ = _manifest(client, fallback_tag(digest))
-            except RegistryError as missing:
-                if missing.status == 404:
-                    return ()
-                raise
-        return decode_index(data, where=f"referrers of {digest}").manifests
+        return self._first(lambda client: _referrers(client, digest))
 
     def close(self) -> None:
         for client in self._clients:
             client.close()
         if self._origins:
             self._origins.save()
+
+
+def _referrers(client: RegistryClient, digest: Digest) -> tuple[Descriptor, ...]:
+    try:
+        data = read_document(client.request("GET", f"{client.repository}/referrers/{digest}"), str(digest))
+    except RegistryError as error:
+        if error.status not in (400, 404, 405):
+            raise
+        try:
+            data, _ = _manifest(client, fallback_tag(digest))
+        except RegistryError as missing:
+            if missing.status == 404:
+                return ()
+            raise
+    return decode_index(data, where=f"referrers of {digest}").manifests
 
 
 def _manifest(client: RegistryClient, selector: str) -> tuple[bytes, str]:

@@ -173,3 +173,22 @@ def test_a_config_is_read_from_a_mirror_only_if_it_is_right(tmp_path: Path) -> N
         read(tmp_path, text + f'[[registry.mirror]]\nlocation = "{wrong.address}"\n')
         options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf", first_wait=0.001)
         assert inspect_image("docker://r.example/app:1", registry=options).config["os"] == "linux"
+
+
+def test_a_mirror_that_cannot_tell_referrers_is_left(tmp_path: Path) -> None:
+    with FaultyRegistry(b"layer", no_referrers=99) as mirror, FaultyRegistry(b"layer") as right:
+        text = f'[[registry]]\nprefix = "r.example"\nlocation = "{right.address}"\n'
+        read(tmp_path, text + f'[[registry.mirror]]\nlocation = "{mirror.address}"\n')
+        options = RegistryOptions(registries_conf=f"{tmp_path}/registries.conf", first_wait=0.001)
+        copy(
+            "docker://r.example/app:1",
+            f"oci:{tmp_path}/layout:a",
+            CopyOptions(referrers=True),
+            registry=options,
+        )
+        assert any("/referrers/" in path for _, path, _ in mirror.requests)
+        assert [
+            path.partition("?")[0].rpartition("/")[2]
+            for _, path, _ in right.requests
+            if "/referrers/" in path
+        ] == [right.digest(right.manifest)]
