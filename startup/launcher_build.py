@@ -72,7 +72,7 @@ PAGE = 4096
 STAGES = 3
 # Of the rehearsal: make, or with "whole" remove, the containers that the stages want.
 PREPARING = 3
-RANGES = 2048
+RANGES = 1024
 
 
 @dataclass(frozen=True)
@@ -464,7 +464,8 @@ def range_list(pages: list[int]) -> bytes:
             bounds[-1][1] += PAGE
         else:
             bounds.append([page, page + PAGE])
-    data = b"".join(bound.to_bytes(8, sys.byteorder) for pair in bounds[:RANGES] for bound in pair)
+    vectors = ((start, end - start) for start, end in bounds[:RANGES])
+    data = b"".join(number.to_bytes(8, sys.byteorder) for vector in vectors for number in vector)
     return data.ljust(RANGES * 16, b"\0")
 
 

@@ -5,6 +5,7 @@ import os
 import time
 
 from pyruntime.base.errors import StateError, StepError, errno_text
+from pyruntime.base.files import read_file
 from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.cgroup.operations import (
     CgroupOperation,
@@ -254,18 +255,9 @@ def write_value(path: str, value: str) -> None:
 def read_value(path: str) -> str:
     """A cgroup file without the newline at its end; nothing if there is no such file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return read_file(path).decode().strip()
     except OSError:
         return ""
-    try:
-        parts: list[bytes] = []
-        while part := os.read(descriptor, 1 << 16):
-            parts.append(part)
-        return b"".join(parts).decode().strip()
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
 
 
 def _subtree(directory: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Finds the mounted cgroup hierarchies.  Source: cgroups(7), proc(5)."""
 
-import os
-
+from pyruntime.base.files import read_file
 from pyruntime.plan.cgroup.layout import CgroupLayout, Hierarchy
 
 
@@ -86,13 +85,6 @@ def unescape(path: str) -> str:
 
 def _read(path: str) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return read_file(path).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return ""
-    try:
-        parts: list[bytes] = []
-        while part := os.read(descriptor, 1 << 16):
-            parts.append(part)
-    finally:
-        os.close(descriptor)
-    return b"".join(parts).decode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 import os
 
+from pyruntime.base.files import read_file
 from pyruntime.plan.facts import HostFacts
 from pyruntime.spec.config import Config
 
@@ -51,18 +52,13 @@ def in_user_namespace() -> bool:
 def bounding_capabilities() -> int:
     """The mask of what this process may pass on; all if that cannot be read."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            return int(file.read().partition(b"CapBnd:")[2].split(None, 1)[0], 16)
+        return int(read_file("/proc/self/status").partition(b"CapBnd:")[2].split(None, 1)[0], 16)
     except (OSError, IndexError, ValueError):
         return (1 << 64) - 1
 
 
 def _first_line(path: str) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return read_file(path).decode().partition("\n")[0]
     except OSError:
         return ""
-    try:
-        return os.read(descriptor, 256).decode().partition("\n")[0]
-    finally:
-        os.close(descriptor)

@@ -13,6 +13,7 @@ import os
 
 from pyruntime.base.decode import decode, encode
 from pyruntime.base.errors import HostError, SpecError, StateError, errno_text
+from pyruntime.base.files import read_file
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.store.state import ContainerState
 
@@ -214,8 +215,7 @@ class Store:
     def _read(self, container_id: str) -> bytes:
         directory = self.directory(container_id)
         try:
-            with open(f"{directory}/{_STATE}", "rb", buffering=0) as file:
-                return file.readall()
+            return read_file(f"{directory}/{_STATE}")
         except OSError as error:
             if os.path.isdir(directory) and error.errno == errno.ENOENT:
                 raise self._incomplete(container_id) from None

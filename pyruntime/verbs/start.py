@@ -4,6 +4,7 @@ import os
 import select
 
 from pyruntime.base.errors import ExpectedError, HostError, StateError, errno_text
+from pyruntime.base.files import read_file
 from pyruntime.host.process import end_process, open_process, wait_for_end
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_document, status_of
@@ -83,8 +84,7 @@ def _open_gate(directory: str, init: int, container_id: str) -> None:
 def _raise_failure(directory: str, init: int, container_id: str) -> None:
     """What the init left behind if it could not become the user's process."""
     try:
-        with open(f"{directory}/{FAILURE}", "rb", buffering=0) as file:
-            text = file.readall().decode("utf-8", "surrogateescape").strip()
+        text = read_file(f"{directory}/{FAILURE}").decode("utf-8", "surrogateescape").strip()
     except FileNotFoundError:
         return
     if text:

@@ -112,7 +112,11 @@ static PyObject *names_of(PyObject *class, PyObject *known, PyObject *learn)
 
 static int append_operation(struct buffer *words, struct buffer *data, PyObject *operation, PyObject *names, size_t step)
 {
-    PyObject *code = PyObject_GetAttrString((PyObject *)Py_TYPE(operation), "code");
+    /* Interned, or the interpreter would forget what it has looked up for another name. */
+    static PyObject *name_of_code;
+    if (name_of_code == NULL && (name_of_code = PyUnicode_InternFromString("code")) == NULL)
+        return -1;
+    PyObject *code = PyObject_GetAttr((PyObject *)Py_TYPE(operation), name_of_code);
     uint64_t number = code ? PyLong_AsUnsignedLongLongMask(code) : 0;
     Py_XDECREF(code);
     if (code == NULL || !PyTuple_Check(names))

@@ -6,6 +6,7 @@ anything of the machine: the build saves twice and compares.
 """
 
 import sys
+from types import FunctionType, ModuleType
 
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.cli.main import main  # noqa: F401  # what it imports is warmed up, too
@@ -75,7 +76,47 @@ def read_command_lines(verbs: "tuple[str, ...]") -> None:
             parse_verb(verb, arguments.positional[1:], sys.modules[module].OPTIONS)
 
 
+def look_up_attributes() -> None:
+    """Ask classes and modules what commands will ask them, so that the interpreter's cache has the answers."""
+    for name, module in tuple(sys.modules.items()):
+        if not name.startswith(("pyruntime.", "launcher_entry")):
+            continue
+        for value in tuple(vars(module).values()):
+            if (
+                isinstance(value, type)
+                and value.__module__ == name
+                and not issubclass(value, BaseException | int)
+            ):
+                _ask_an_instance(value)
+            elif isinstance(value, FunctionType) and value.__module__ == name:
+                _ask_modules(value)
+
+
+def _ask_an_instance(cls: type) -> None:
+    functions = [value for value in vars(cls).values() if isinstance(value, FunctionType)]
+    for function in functions:
+        _ask_modules(function)
+    names = {
+        name
+        for function in functions
+        if function.__name__ == "__init__"
+        for name in function.__code__.co_names
+    }
+    instance: object = object.__new__(cls)
+    for name in sorted({*vars(cls), *getattr(cls, "__annotations__", ()), *names}):
+        getattr(instance, name, None)
+
+
+def _ask_modules(function: FunctionType) -> None:
+    used = [function.__globals__.get(name) for name in function.__code__.co_names]
+    for module in used:
+        for name in function.__code__.co_names if isinstance(module, ModuleType) else ():
+            if name in vars(module):
+                getattr(module, name)
+
+
 def warm_up() -> None:
+    look_up_attributes()
     for _ in range(ROUNDS):
         read_command_lines(tuple(VERBS))
         plan_a_container()

@@ -12,30 +12,40 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#define PIDFD_SELF (-10000) /* of Linux 6.14 */
 #define PAGE ((uintptr_t)4096)
 
-enum { STAGES = 3, RANGES = 2048 };
+/* No more than the kernel takes in one call (UIO_MAXIOV). */
+enum { STAGES = 3, RANGES = 1024 };
 
-/* For each stage: first address and one past the last; the list ends with two zeros. */
-static uintptr_t ranges[STAGES][RANGES][2] __attribute__((section("savedranges"))) = {{{0}}};
+/* For each stage; the list ends with zeros. */
+static struct iovec ranges[STAGES][RANGES] __attribute__((section("savedranges"))) = {{{0}}};
 
 int written_pages_unknown(void)
 {
-    return ranges[0][0][0] == 0;
+    return ranges[0][0].iov_len == 0;
 }
 
 void populate_written_pages(int stage)
 {
-    for (int index = 0; index < RANGES && ranges[stage][index][0] != 0; index++) {
-        uintptr_t first = ranges[stage][index][0];
-        /* A kernel older than 5.14 refuses; then the pages are copied one by one. */
-        madvise((void *)first, ranges[stage][index][1] - first, MADV_POPULATE_WRITE);
-    }
+    int count = 0;
+    while (count < RANGES && ranges[stage][count].iov_len != 0)
+        count++;
+    if (syscall(SYS_process_madvise, PIDFD_SELF, ranges[stage], (unsigned long)count, MADV_POPULATE_WRITE, 0UL) > 0)
+        return;
+    /* An older kernel wants them one by one; before 5.14 it refuses, and the pages are copied when they are written to. */
+    for (int index = 0; index < count; index++)
+        madvise(ranges[stage][index].iov_base, ranges[stage][index].iov_len, MADV_POPULATE_WRITE);
 }
 
 /* Print the pages between two addresses that are private copies (proc_pid_pagemap(5)). */
