@@ -18,6 +18,7 @@ from oci_image.layers.openat2 import rename_without_replacing
 from oci_image.layers.staging import clean_staging, make_staging, remove_staging
 from oci_image.snapshots.overlay import BUNDLE_CONTENT, BUNDLE_FILE, make_overlay, why_not_here
 from oci_image.snapshots.place import (
+    TREES,
     Prepared,
     boot_id,
     default_location,
@@ -131,7 +132,7 @@ def _request(argv: list[str]) -> bytes:
     """All that a command line means beside the bundle at its end."""
     # The name of an image means a layout in a directory if there is one, and else what the store has.
     places = [os.environ.get("OCI_IMAGE_STORE", ""), *map(_has_directory, argv[:-1])]
-    return os.fsencode("\0".join([os.getcwd(), str(os.geteuid()), *places, *argv[:-1]]))
+    return os.fsencode("\0".join([TREES, os.getcwd(), str(os.geteuid()), *places, *argv[:-1]]))
 
 
 def _has_directory(word: str) -> str:

@@ -6,6 +6,9 @@ import os
 
 from oci_image.snapshots.mounting import is_mounted
 
+# Raised whenever the same layers make another tree than before: what an older version prepared is then not used.
+TREES = "2"
+
 
 class Prepared:
     """An image that can be mounted: `lower` is the directory that overlays stand on."""

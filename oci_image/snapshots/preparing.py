@@ -24,7 +24,7 @@ from oci_image.snapshots.cache import (
 )
 from oci_image.snapshots.erofs import UnsuitableError, write_image
 from oci_image.snapshots.mounting import in_initial_user_namespace, unmount
-from oci_image.snapshots.place import Prepared, boot_id
+from oci_image.snapshots.place import TREES, Prepared, boot_id
 from oci_image.store.verified import VerifiedReader
 from pyruntime.base.errors import ExpectedError, errno_text
 
@@ -94,7 +94,7 @@ class Preparer:
     def _key(self, form: str) -> str:
         """Equal for images with equal layers that are prepared alike."""
         ownership = self._ownership
-        parts = [form, str(self._keep_links), *map(str, self._image.diff_ids)]
+        parts = [TREES, form, str(self._keep_links), *map(str, self._image.diff_ids)]
         if form == "directory":
             parts += [str(ownership.uid_map), str(ownership.gid_map), str(ownership.rootless)]
             parts.append(str(os.geteuid()))

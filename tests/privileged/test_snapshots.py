@@ -238,6 +238,30 @@ def test_sparse_files_take_the_other_form(host: Host) -> None:
     assert [image["form"] for image in host.images()] == ["directory"]
 
 
+def test_what_an_older_version_prepared_is_not_used(
+    host: Host, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "unpack",
+        "-q",
+        "--snapshot",
+        "directory",
+        "--snapshots",
+        str(host.cache),
+        "--platform",
+        "linux/amd64",
+    ]
+    words += ["--image", host.layout(LOWER, UPPER)]
+    assert main([*words, str(host.path / "one")]) == 0
+    assert main([*words, str(host.path / "two")]) == 0
+    assert len(host.images()) == 1
+    for module in ("preparing", "known"):
+        monkeypatch.setattr(f"oci_image.snapshots.{module}.TREES", "the next")
+    assert main([*words, str(host.path / "three")]) == 0
+    assert len(host.images()) == 2
+    assert capsys.readouterr().err == ""
+
+
 def test_a_known_image_is_mounted_without_being_looked_at_again(
     host: Host, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
