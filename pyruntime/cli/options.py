@@ -10,17 +10,31 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, absolute
 HELP = Option(names=("help", "h"), help="show this help")
 
 GLOBAL_OPTIONS = (
-    Option(names=("root",), value=True, help="directory for the state of containers", metavar="DIR"),
+    Option(
+        names=("root",),
+        value=True,
+        help="directory for the state of containers (default: /run/pyruntime, or the user's own)",
+        metavar="DIR",
+    ),
     Option(names=("log",), value=True, help="file that errors are appended to (else stderr)", metavar="FILE"),
-    Option(names=("log-format",), value=True, help="text or json", default="text", metavar="FORMAT"),
+    Option(
+        names=("log-format",), value=True, help="text (default) or json", default="text", metavar="FORMAT"
+    ),
     Option(names=("log-level",), value=True, help="error, warning or debug", metavar="LEVEL"),
     Option(names=("debug",), help="log each step, and the traceback of an internal error"),
     Option(
         names=("trace",), value=True, help="append the timeline of create, run and exec to it", metavar="FILE"
     ),
     Option(names=("systemd-cgroup",), help="let systemd make the cgroups"),
-    Option(names=("cgroup-manager",), value=True, help="cgroupfs, systemd or disabled", metavar="MANAGER"),
-    Option(names=("rootless",), value=True, help="true, false or auto", default="auto", metavar="WHEN"),
+    Option(
+        names=("cgroup-manager",),
+        value=True,
+        help="cgroupfs (default), systemd or disabled",
+        metavar="MANAGER",
+    ),
+    Option(
+        names=("rootless",), value=True, help="true, false or auto (default)", default="auto", metavar="WHEN"
+    ),
     Option(names=("criu",), value=True, help="accepted and ignored", hidden=True),
     Option(names=("version", "v", "V"), help="print the version"),
     HELP,

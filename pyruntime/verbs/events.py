@@ -16,7 +16,10 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_ou
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
     Option(
-        names=("interval",), value=True, metavar="DURATION", help="time between two statistics, such as 5s"
+        names=("interval",),
+        value=True,
+        metavar="DURATION",
+        help="time between two statistics, such as 500ms (default: 5s)",
     ),
     Option(names=("stats",), help="print the statistics once"),
 )

@@ -1,5 +1,6 @@
 """pyruntime explain: print the plan of a container without doing anything."""
 
+from pyruntime.base.errors import UsageError
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.record import values_of
 from pyruntime.plan.launch import LaunchPlan
@@ -16,7 +17,7 @@ from pyruntime.plan.operations import (
 from pyruntime.verbs.creation import CreateOptions, prepare
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_output
 
-USAGE = "[options] [bundle]"
+USAGE = "[options] [bundle (default: the current directory)]"
 OPTIONS = (
     Option(names=("format", "f"), value=True, metavar="FORMAT", help="text (default) or json"),
     Option(names=("no-pivot",), help="plan for --no-pivot"),
@@ -24,10 +25,13 @@ OPTIONS = (
 
 
 def run(arguments: Arguments, options: GlobalOptions) -> int:
+    form = arguments.get("format") or "text"
+    if form not in ("text", "json"):
+        raise UsageError(f'invalid format "{form}"', hint="use text or json")
     bundle = arguments.positional[0] if arguments.positional else "."
     create = CreateOptions(no_pivot=arguments.flag("no-pivot"), cgroup_manager=options.cgroup_manager)
     prepared = prepare(bundle, "container", create)
-    print_plan(prepared.plan, as_json=arguments.get("format") == "json")
+    print_plan(prepared.plan, as_json=form == "json")
     return 0
 
 

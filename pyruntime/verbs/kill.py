@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-USAGE = "[--all] <container-id> [signal]"
+USAGE = "[--all] <container-id> [signal (default: TERM)]"
 OPTIONS: tuple[Option, ...] = (
     Option(names=("all", "a"), help="signal every process of the container; a stopped one is no error"),
     Option(names=("regex", "r"), help="the id is a regular expression: signal each container that matches"),

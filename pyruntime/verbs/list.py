@@ -9,7 +9,9 @@ from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, write_ou
 
 USAGE = "[--format table|json] [--quiet]"
 OPTIONS: tuple[Option, ...] = (
-    Option(names=("format", "f"), value=True, metavar="FORMAT", help="table or json", default="table"),
+    Option(
+        names=("format", "f"), value=True, metavar="FORMAT", help="table (default) or json", default="table"
+    ),
     Option(names=("quiet", "q"), help="only the ids"),
 )
 _COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")

@@ -21,7 +21,7 @@ from pyruntime.store.status import CREATING, STOPPED, status_of
 from pyruntime.store.store import Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
-USAGE = "add|remove <container-id> <file>"
+USAGE = "add|remove <container-id> <file: a list as in config.json, - for standard input>"
 OPTIONS: tuple[Option, ...] = ()
 
 

@@ -29,17 +29,28 @@ OPTIONS: tuple[Option, ...] = (
     Option(names=("cpu-share",), value=True, metavar="N", help="relative weight of CPU time"),
     Option(names=("cpu-rt-period",), value=True, metavar="N", help="realtime period in microseconds"),
     Option(names=("cpu-rt-runtime",), value=True, metavar="N", help="realtime CPU time in a period"),
-    Option(names=("cpuset-cpus",), value=True, metavar="N", help="CPUs that may be used"),
-    Option(names=("cpuset-mems",), value=True, metavar="N", help="memory nodes that may be used"),
-    Option(names=("memory",), value=True, metavar="N", help="memory limit in bytes"),
-    Option(names=("memory-reservation",), value=True, metavar="N", help="soft memory limit in bytes"),
-    Option(names=("memory-swap",), value=True, metavar="N", help="limit of memory and swap in bytes"),
+    Option(names=("cpuset-cpus",), value=True, metavar="LIST", help="CPUs that may be used, such as 0-2,7"),
+    Option(
+        names=("cpuset-mems",), value=True, metavar="LIST", help="memory nodes that may be used, such as 0-1"
+    ),
+    Option(
+        names=("memory",), value=True, metavar="SIZE", help="memory limit in bytes, or such as 512m; -1: none"
+    ),
+    Option(
+        names=("memory-reservation",), value=True, metavar="SIZE", help="soft memory limit, written so too"
+    ),
+    Option(
+        names=("memory-swap",),
+        value=True,
+        metavar="SIZE",
+        help="limit of memory and swap together, written so too",
+    ),
     Option(names=("kernel-memory",), value=True, metavar="N", help="obsolete"),
     Option(names=("kernel-memory-tcp",), value=True, metavar="N", help="obsolete"),
     Option(names=("cpu-idle",), value=True, metavar="N", help="1: run only when the CPU is idle"),
-    Option(names=("pids-limit",), value=True, metavar="N", help="greatest number of processes"),
-    Option(names=("l3-cache-schema",), value=True, metavar="N", help="schema of the L3 cache"),
-    Option(names=("mem-bw-schema",), value=True, metavar="N", help="schema of the memory bandwidth"),
+    Option(names=("pids-limit",), value=True, metavar="N", help="greatest number of processes; -1: no limit"),
+    Option(names=("l3-cache-schema",), value=True, metavar="SCHEMA", help="schema of the L3 cache"),
+    Option(names=("mem-bw-schema",), value=True, metavar="SCHEMA", help="schema of the memory bandwidth"),
 )
 
 

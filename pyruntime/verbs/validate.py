@@ -19,7 +19,7 @@ from pyruntime.spec.load import read_text
 from pyruntime.spec.rules import check_rules_in_order
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option, absolute_path, write_output
 
-USAGE = "[options] [bundle]"
+USAGE = "[options] [bundle (default: the current directory)]"
 OPTIONS = (
     Option(names=("format", "f"), value=True, metavar="FORMAT", help="text (default) or json"),
     Option(names=("no-host",), help="leave out what depends on this host"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,8 +17,10 @@ from pyruntime.host.rootless import user_name
 from pyruntime.plan.init import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.store.state import CLONE_NEWPID, ContainerState
 from pyruntime.store.store import Store
+from pyruntime.verbs import doctor, explain, validate
 from pyruntime.verbs.delete import delete_container
 from pyruntime.verbs.features import features
+from pyruntime.verbs.interface import Arguments, GlobalOptions
 from pyruntime.verbs.kill import kill_container, matching_ids, signal_number
 from pyruntime.verbs.list import list_containers, table
 from pyruntime.verbs.spec import write_default_config
@@ -343,3 +346,9 @@ def test_features_tells_engines_what_they_look_for() -> None:
         "user",
         "uts",
     }
+
+
+@pytest.mark.parametrize("verb", [explain, validate, doctor])
+def test_a_format_that_there_is_not_is_refused(verb: ModuleType) -> None:
+    with pytest.raises(UsageError, match='invalid format "xml"'):
+        verb.run(Arguments([], {"format": ["xml"]}), GlobalOptions())
