@@ -18,6 +18,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+# security.capability of a program with cap_net_raw=ep, in the second version of its form.
+NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
 def header(

@@ -59,11 +59,6 @@ class TarReader:
         size, self._unread = self._unread, 0
         return self._stream.views(size)
 
-    def data_part(self, size: int) -> Iterator[memoryview]:
-        """The next `size` bytes of the current entry's data."""
-        self._unread -= size
-        return self._stream.views(size)
-
     def _next(self) -> Entry | None:
         if self._unread or self._padding:
             self._finish_entry()

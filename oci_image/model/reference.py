@@ -6,8 +6,6 @@ from oci_image.model.digest import Digest, parse_digest
 from oci_image.value import Value
 from pyruntime.base.errors import UsageError
 
-DEFAULT_TAG = "latest"
-
 
 class Reference(Value):
     """An image by tag, by digest or by its place in the index; with none of them the only image is meant."""

@@ -48,11 +48,6 @@ def write_text(descriptor: int, text: str) -> None:
         return
 
 
-def debug_line(text: str) -> None:
-    """Write one line for --debug to stderr at once, whatever becomes of this process."""
-    write_text(_STDERR, text_line("debug", text))
-
-
 class Log:
     """The log of one invocation."""
 

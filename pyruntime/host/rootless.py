@@ -3,11 +3,6 @@
 import os
 
 
-def is_rootless() -> bool:
-    """Whether this process is another user than root, or root of a user namespace only."""
-    return os.geteuid() != 0 or _in_user_namespace()
-
-
 def default_root(environment: "os._Environ[str] | dict[str, str]") -> str:
     """Where containers are kept when nothing else is said.
 

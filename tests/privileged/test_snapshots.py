@@ -26,6 +26,7 @@ from oci_image.unpack import UnpackedBundle, UnpackOptions, unpack_image
 from tests.conftest import mounts_below
 from tests.engines.images import busybox_layer
 from tests.image_builder import (
+    NET_RAW,
     Layer,
     base256,
     device,
@@ -42,7 +43,6 @@ from tests.privileged.compare_trees import differences
 
 pytestmark = pytest.mark.privileged
 REPOSITORY = Path(__file__).parents[2]
-CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 LOWER = tar(
     directory(b"./", mode=0o751, uid=3, gid=4, mtime=5),
     file(b"etc/passwd", b"root:x:0:0::/:/bin/sh\n", uid=1, gid=2**32 - 2, mode=0o4755, mtime=6),
@@ -57,7 +57,7 @@ LOWER = tar(
     device(b"null", 1, 3, mode=0o666),
     device(b"disk", 259, 70000, kind=b"4"),
     header(b"fifo", kind=b"6", mode=0o622),
-    pax({b"SCHILY.xattr.user.x": b"1\0", b"SCHILY.xattr.security.capability": CAPABILITY}),
+    pax({b"SCHILY.xattr.user.x": b"1\0", b"SCHILY.xattr.security.capability": NET_RAW}),
     file(b"capable", b"x"),
     *[file(b"many/%d-%s" % (n, b"n" * (n % 200)), b"%d" % n) for n in range(500)],
     *[symlink(b"links/%d" % n, b"t" * n) for n in range(1, 300)],

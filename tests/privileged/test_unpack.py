@@ -23,6 +23,7 @@ from oci_image.model.platform import Platform
 from oci_image.model.reference import Reference
 from oci_image.unpack import UnpackedBundle, UnpackOptions, unpack_image
 from tests.image_builder import (
+    NET_RAW,
     Layer,
     base256,
     device,
@@ -41,7 +42,6 @@ pytestmark = pytest.mark.privileged
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 REPOSITORY = Path(__file__).parents[2]
 PLATFORM = Platform("linux", "amd64")
-CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
 
 
 def unpack(path: Path, *layers: bytes | Layer, name: str = "bundle", **options: object) -> Path:
@@ -63,7 +63,7 @@ def names(root: Path) -> list[str]:
 
 @needs_root
 def test_devices_fifos_owners_modes_times_and_attributes_are_kept(tmp_path: Path) -> None:
-    attributes = {b"SCHILY.xattr.user.note": b"a\0b", b"SCHILY.xattr.security.capability": CAPABILITY}
+    attributes = {b"SCHILY.xattr.user.note": b"a\0b", b"SCHILY.xattr.security.capability": NET_RAW}
     root = unpack(
         tmp_path,
         tar(
@@ -89,7 +89,7 @@ def test_devices_fifos_owners_modes_times_and_attributes_are_kept(tmp_path: Path
     assert stat.S_IMODE((root / "fifo").lstat().st_mode) == 0o1640
     ping = (root / "ping").lstat()
     assert (stat.S_IMODE(ping.st_mode), ping.st_uid, ping.st_gid) == (0o4755, 1000, 2**32 - 2)
-    assert os.getxattr(root / "ping", "security.capability") == CAPABILITY
+    assert os.getxattr(root / "ping", "security.capability") == NET_RAW
     assert os.getxattr(root / "ping", "user.note") == b"a\0b"
     link = (root / "link").lstat()
     assert (link.st_uid, link.st_gid, link.st_mtime_ns) == (7, 8, 1_700_000_000_123_456_789)
@@ -329,7 +329,7 @@ def test_without_root_files_belong_to_the_caller(open_path: Path) -> None:
             directory(b"readonly", mode=0o555),
             file(b"readonly/f"),
             device(b"null", 1, 3),
-            pax({b"SCHILY.xattr.security.capability": CAPABILITY}),
+            pax({b"SCHILY.xattr.security.capability": NET_RAW}),
             file(b"ping", mode=0o4755, uid=2),
         ),
         tar(file(b"closed/g"), file(b"readonly/.wh.f"), directory(b"readonly", mode=0o500)),
@@ -405,7 +405,7 @@ def test_the_tree_is_the_one_that_umoci_makes(tmp_path: Path) -> None:
         hard_link(b"usr/lib/b", b"usr/lib/a"),
         device(b"null", 1, 3, mode=0o666),
         header(b"fifo", kind=b"6", mode=0o622),
-        pax({b"SCHILY.xattr.user.x": b"1\0", b"SCHILY.xattr.security.capability": CAPABILITY}),
+        pax({b"SCHILY.xattr.user.x": b"1\0", b"SCHILY.xattr.security.capability": NET_RAW}),
         file(b"capable", b"x"),
         pax({b"path": b"deep/" * 60 + b"leaf"}),
         file(b"leaf", b"deep"),
