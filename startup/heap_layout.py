@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 GRAIN = 16
 HEADER = 8
-PAGE = 4096
 # The stage whose writes every command does.
 EVERY = 0
 
@@ -29,8 +28,7 @@ class Layout:
 
     def sizes(self) -> list[int]:
         """The room that each region takes."""
-        taken = [sum(_room(length) for length in region.values()) for region in self.regions()]
-        return [(size + 2 * PAGE - 1) // PAGE * PAGE for size in taken]
+        return [sum(_room(length) for length in region.values()) + GRAIN for region in self.regions()]
 
     def encode(self) -> bytes:
         """What placement.c reads: for each allocation the number of its region, 0 for none."""

@@ -69,9 +69,9 @@ SURROUNDINGS = (
 )
 PAGE = 4096
 # As in written_pages.c.
-STAGES = 3
+STAGES = 6
 # Of the rehearsal: make, or with "whole" remove, the containers that the stages want.
-PREPARING = 3
+PREPARING = 6
 RANGES = 1024
 
 

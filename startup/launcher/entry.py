@@ -20,13 +20,16 @@ else:
 
 _SIGINT = 2
 # Which pages a command writes to besides those that each does; a container of such a name costs a few microseconds.
-_CREATING, _EXECUTING = 1, 2
+_CREATING, _EXECUTING, _STARTING, _KILLING, _DELETING = 1, 2, 3, 4, 5
 STAGES = {
     "create": _CREATING,
     "run": _CREATING,
     "restore": _CREATING,
     "explain": _CREATING,
     "exec": _EXECUTING,
+    "start": _STARTING,
+    "kill": _KILLING,
+    "delete": _DELETING,
 }
 
 

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-WAITING, OTHER, SHORT = "waiting", "other", "short"
-EVERY, CREATING, EXECUTING, PREPARING = range(4)
+WAITING, OTHER, NEW, SHORT = "waiting", "other", "new", "short"
+EVERY, CREATING, EXECUTING, STARTING, KILLING, DELETING, PREPARING = range(7)
 
 
 def rehearse(stage: int, whole: int) -> None:
-    """Do what every command does (stage EVERY), or what those do that create (CREATING) or execute (EXECUTING).
+    """Do what every command does (stage EVERY), or what those do that create, execute, start, kill or delete.
 
     `whole`: one command after the other, to find all objects; else the one that is most like the others, because
     each takes as much new memory as this one.  PREPARING makes the containers that the stages want, or with
@@ -61,24 +61,22 @@ def rehearse(stage: int, whole: int) -> None:
             os.dup2(stream, number)
 
 
-REMOVALS = (("delete", "--force", WAITING), ("delete", "--force", OTHER), ("delete", "--force", SHORT))
+REMOVALS = tuple(("delete", "--force", name) for name in (WAITING, OTHER, NEW, SHORT))
 COMMANDS: "dict[tuple[int, bool], tuple[tuple[str, ...], ...]]" = {
     (PREPARING, True): REMOVALS,
     (PREPARING, False): (*REMOVALS, ("create", WAITING), ("create", OTHER)),
     (EVERY, False): (("state", WAITING),),
-    (EVERY, True): (
-        ("state", WAITING),
-        ("start", WAITING),
-        ("kill", OTHER, "KILL"),
-        ("state", OTHER),
-        ("delete", OTHER),
-        ("list",),
-        ("kill", "missing"),
-    ),
+    (EVERY, True): (("state", WAITING), ("list",)),
     (CREATING, False): (("run", SHORT),),
-    (CREATING, True): (("run", SHORT), ("create", OTHER), ("create", "not/an/id")),
+    (CREATING, True): (("run", SHORT), ("create", NEW), ("create", "not/an/id")),
     (EXECUTING, False): (("exec", OTHER, "/bin/true"),),
     (EXECUTING, True): (("exec", OTHER, "/bin/true"), ("exec", "missing", "true")),
+    (STARTING, False): (("start", WAITING),),
+    (STARTING, True): (("start", WAITING),),
+    (KILLING, False): (("kill", OTHER, "KILL"),),
+    (KILLING, True): (("kill", OTHER, "KILL"), ("state", OTHER), ("kill", "missing")),
+    (DELETING, False): (("delete", OTHER),),
+    (DELETING, True): (("delete", OTHER),),
 }
 
 

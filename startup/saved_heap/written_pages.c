@@ -26,7 +26,7 @@
 #define PAGE ((uintptr_t)4096)
 
 /* No more than the kernel takes in one call (UIO_MAXIOV). */
-enum { STAGES = 3, RANGES = 1024 };
+enum { STAGES = 6, RANGES = 1024 };
 
 /* For each stage; the list ends with zeros. */
 static struct iovec ranges[STAGES][RANGES] __attribute__((section("savedranges"))) = {{{0}}};
