@@ -359,7 +359,7 @@ def test_a_runtime_runs_the_bundle_and_never_mounts_it(
         "run",
         "--bundle",
         str(host.path / "bundle"),
-        "c",
+        f"box-{os.getpid()}",  # as no other process of the tests calls its own
     ]
     with open(host.path / "out", "w+b") as out, open(host.path / "err", "w+b") as err:
         done = subprocess.run(
