@@ -14,49 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.engines import images
+from tests.engines.daily_work import DAY, SECCOMP, TRAP, work_a_day
 from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
 from tests.engines.engine import Engine
-from tests.engines.registry import ADDRESS, start_registry
+from tests.engines.registry import start_registry
 from tests.engines.sandbox import Outcome, Place, Sandbox
 
 pytestmark = pytest.mark.privileged
 IMAGE = images.NAME
-DAILY_WORK = Path(__file__).with_name("daily_work_docker.sh")
-DAY = """\
-# load an image and list it
-Loaded image: localhost/box:1
-localhost/box:1
-# run it twice at once
-one localhost/box:1
-two localhost/box:1
-# look inside
-one
-I am one
-two
-I am two
-false: 1
-# attach to one that listens
-0
-heard hello
-# build from a Dockerfile
-built
-0
-# commit, tag, push, remove, pull
-one
-# save and load, export and import
-one
-two
-# stop and remove
-exited 3
-exited 3
-3
-localhost/box:1
-"""
-SECCOMP = {
-    "defaultAction": "SCMP_ACT_ALLOW",
-    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
-}
-TRAP = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
 
 
 class Docker(Engine):
@@ -242,15 +207,11 @@ def test_update(docker: Differential[Docker], running: str) -> None:
 
 
 def test_daily_work(docker: Differential[Docker]) -> None:
-    """What daily_work_docker.sh does in a day, its push and pull included."""
+    """What daily_work.sh does in a day, its push and pull included."""
 
     def work(engine: Docker) -> str:
-        sandbox = engine.sandbox
-        words = (str(DAILY_WORK), engine.runtime, f"{sandbox.directory}/box.tar", ADDRESS, *client(sandbox))
-        with start_registry(sandbox):
-            outcome = sandbox.call("bash", *words)
-        assert outcome.code == 0, outcome
-        return outcome.out
+        with start_registry(engine.sandbox):
+            return work_a_day(engine, "docker", *client(engine.sandbox))
 
     assert docker.each(work) == DAY
 

@@ -6,56 +6,18 @@ One sandbox serves the whole module; each runtime has its own storage in it.
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.engines import images
+from tests.engines.daily_work import DAY, SECCOMP, TRAP, work_a_day
 from tests.engines.differential import RUNTIMES, Differential, need, runtime_path
 from tests.engines.podman import Podman, prepare
-from tests.engines.registry import ADDRESS, start_registry
+from tests.engines.registry import start_registry
 from tests.engines.sandbox import Outcome, Sandbox
 
 pytestmark = pytest.mark.privileged
 IMAGE = images.NAME
-DAILY_WORK = Path(__file__).with_name("daily_work_podman.sh")
-DAY = """\
-# load an image and list it
-Loaded image: localhost/box:1
-localhost/box:1
-# run it twice at once
-one localhost/box:1
-two localhost/box:1
-# look inside
-one
-I am one
-two
-I am two
-false: 1
-# attach to one that listens
-heard hello
-0
-# build from a Dockerfile
-built
-0
-# commit, tag, push, remove, pull
-one
-# save and load, export and import
-one
-two
-# stop and remove
-one
-two
-one exited 3
-two exited 3
-3
-localhost/box:1
-"""
-TRAP = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
-SECCOMP = {
-    "defaultAction": "SCMP_ACT_ALLOW",
-    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
-}
 
 
 @pytest.fixture(scope="module")
@@ -297,20 +259,12 @@ def test_pods_share_their_network(podman: Differential[Podman]) -> None:
 
 
 def test_daily_work(podman: Differential[Podman]) -> None:
-    """What daily_work_podman.sh does in a day, its push and pull included."""
+    """What daily_work.sh does in a day, its push and pull included."""
 
     def work(engine: Podman) -> str:
-        words = (
-            str(DAILY_WORK),
-            engine.runtime,
-            f"{engine.sandbox.directory}/box.tar",
-            ADDRESS,
-            *engine.options(),
-        )
-        outcome = engine.sandbox.call("bash", *words)
-        assert outcome.code == 0, outcome
+        out = work_a_day(engine, "podman", *engine.options())
         engine.check("load", "--input", f"{engine.sandbox.directory}/box.tar")
-        return outcome.out
+        return out
 
     with start_registry(podman.engines["runc"].sandbox):
         assert podman.each(work) == DAY
