@@ -215,7 +215,7 @@ def test_exec_into_a_paused_container(runtime: Runtime) -> None:
 
 
 def test_kill_all_reaches_every_process_and_a_stopped_container_is_no_error(runtime: Runtime) -> None:
-    script = "trap '' TERM; (trap 'echo got > /tmp/got; exit' TERM; while :; do sleep 0.1; done) & touch /tmp/up; wait"
+    script = "trap '' TERM; (trap 'echo got > /tmp/got; exit' TERM; touch /tmp/up; while :; do sleep 0.1; done) & wait"
     bundle, name = runtime.bundle("sh", "-c", f"{script}; wait; sleep 100"), runtime.new_id()
     runtime.call("run", "-d", "--bundle", str(bundle), name)
     eventually((bundle / "rootfs/tmp/up").exists)
