@@ -5,7 +5,13 @@ that needs one is therefore run again in a full interpreter, at the moment of th
 long as nothing was done that would be done twice, so imports of ctypes and its like belong in front of this point.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 side_effects = False
+# What is to be taken back before the command runs again.
+beforehand: "list[Callable[[], None]]" = []
 
 
 def forbid() -> None:

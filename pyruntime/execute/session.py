@@ -86,6 +86,7 @@ class StartedExecutor:
         finally:
             for descriptor in (program, report_end, order_end):
                 os.close(descriptor)
+        restart.beforehand.append(self.discard)
 
     def __enter__(self) -> "StartedExecutor":
         return self
@@ -95,6 +96,7 @@ class StartedExecutor:
 
     def take(self) -> tuple[int, int, int]:
         """Its pid, and the pipes for orders and reports, which belong to the caller from now on."""
+        restart.beforehand.remove(self.discard)
         taken = self.pid, self.orders, self.reports
         self.pid = self.orders = self.reports = -1
         return taken
@@ -102,6 +104,7 @@ class StartedExecutor:
     def discard(self) -> None:
         """Let it end, unless somebody has taken it."""
         if self.pid > 0:
+            restart.beforehand.remove(self.discard)
             self._close()
             _wait(self.pid)
             self.pid = -1

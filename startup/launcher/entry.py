@@ -85,6 +85,8 @@ def restart_with(name: str) -> None:
         if os.path.isfile(main):
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
+            for take_back in tuple(getattr(sys.modules.get("pyruntime.base.restart"), "beforehand", ())):
+                take_back()
             interpreter = pyruntime_launcher.INTERPRETER
             try:
                 os.execv(interpreter, [interpreter, "-IS", main, *sys.argv[1:]])

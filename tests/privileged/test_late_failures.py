@@ -3,7 +3,9 @@
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,3 +133,23 @@ def test_a_state_directory_without_room(runtime: Runtime) -> None:
         "cannot make the gate of start: no space left on device",
         "",
     }
+
+
+def test_what_was_started_in_advance_goes_before_the_program_starts_again(runtime: Runtime) -> None:
+    """For a filter that is not in the cache: the waiting process has its container for a child, and no other."""
+
+    def forbid(config: dict[str, Any]) -> None:
+        rule = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}
+        config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+    bundle, name = runtime.bundle("sleep", "100", edit=forbid), runtime.new_id()
+    command = [*runtime.command, "run", "--bundle", str(bundle), name]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as waiting:
+        try:
+            children = Path(f"/proc/{waiting.pid}/task/{waiting.pid}/children")
+            deadline = time.monotonic() + 10
+            while "sleep" not in runtime.call("ps", name, check=False).stdout:
+                assert time.monotonic() < deadline, "the container does not start"
+            assert children.read_text().split() == [str(runtime.state(name)["pid"])]
+        finally:
+            runtime.call("kill", name, "KILL", check=False)
