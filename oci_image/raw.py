@@ -8,15 +8,14 @@ import os
 from oci_image.accounts import resolve_user
 from oci_image.bundle import make_runtime_config
 from oci_image.errors import ImageError
-from oci_image.layers.create import create_tree
 from oci_image.layers.limits import Limits
 from oci_image.layers.metadata import Ownership
 from oci_image.layers.openat2 import rename_without_replacing
 from oci_image.layers.ownership import IdMap
-from oci_image.layers.planning import check_layers, plan_tree
+from oci_image.layers.planning import check_layers
 from oci_image.layers.rootdir import RootDirectory
-from oci_image.layers.staging import make_staging, open_spool, remove_staging
-from oci_image.layers.workers import processors
+from oci_image.layers.staging import make_staging, remove_staging
+from oci_image.layers.unpacking import unpack_layers
 from oci_image.model.document import MAX_DOCUMENT_BYTES
 from oci_image.model.image_config import decode_image_config
 from oci_image.model.manifest import decode_manifest
@@ -51,19 +50,16 @@ def make_tree(
     decoded = decode_manifest(images.read_document(manifest), where=where)
     image = decode_image_config(images.read_document(decoded.config), where=where)
     check_layers(decoded, image, limits)
-    spools: list[int] = []
-    try:
-        spools += [open_spool(directory_fd) for _ in decoded.layers]
-        tree = plan_tree(images, decoded, image, spools, limits, keep_links=keep_links)
-        old_umask = os.umask(0)
-        try:
-            notices = create_tree(directory_fd, tree, spools, ownership, processors())
-        finally:
-            os.umask(old_umask)
-    finally:
-        for spool in spools:
-            os.close(spool)
-    return tuple(notices.values())
+    return unpack_layers(
+        images,
+        decoded,
+        image,
+        spool_fd=directory_fd,
+        make_root=lambda: os.dup(directory_fd),
+        ownership=ownership,
+        limits=limits,
+        keep_links=keep_links,
+    )
 
 
 def unpack_tree(

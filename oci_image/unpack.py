@@ -14,15 +14,14 @@ import os
 from oci_image.accounts import resolve_user
 from oci_image.bundle import make_runtime_config
 from oci_image.errors import ImageError, SnapshotError
-from oci_image.layers.create import create_tree
 from oci_image.layers.limits import Limits
 from oci_image.layers.metadata import Ownership
 from oci_image.layers.openat2 import rename_without_replacing
 from oci_image.layers.ownership import IdMap, IdRange
-from oci_image.layers.planning import check_layers, plan_tree
+from oci_image.layers.planning import check_layers
 from oci_image.layers.rootdir import RootDirectory
-from oci_image.layers.staging import clean_staging, make_staging, open_spool, remove_staging
-from oci_image.layers.workers import processors
+from oci_image.layers.staging import clean_staging, make_staging, remove_staging
+from oci_image.layers.unpacking import unpack_layers
 from oci_image.model.image_config import ImageConfig, decode_image_config
 from oci_image.model.manifest import Manifest, decode_manifest
 from oci_image.model.platform import Platform, host_platform
@@ -209,24 +208,16 @@ def _ownership(options: UnpackOptions) -> Ownership:
 
 def _fill_root(source: _Source, bundle_fd: int, options: UnpackOptions) -> tuple[str, ...]:
     """Make a plain root file system; notices."""
-    manifest = source.manifest
-    spools = [open_spool(bundle_fd) for _ in manifest.layers]
-    try:
-        tree = plan_tree(
-            source.images, manifest, source.image, spools, options.limits, keep_links=options.keep_dirlinks
-        )
-        root_fd = _make_root(bundle_fd)
-        # Only here: directories that are made on the way, such as that of snapshots, must not be open to all.
-        old_umask = os.umask(0)
-        try:
-            notices = create_tree(root_fd, tree, spools, _ownership(options), processors())
-        finally:
-            os.umask(old_umask)
-            os.close(root_fd)
-    finally:
-        for spool in spools:
-            os.close(spool)
-    return tuple(notices.values())
+    return unpack_layers(
+        source.images,
+        source.manifest,
+        source.image,
+        spool_fd=bundle_fd,
+        make_root=lambda: _make_root(bundle_fd),
+        ownership=_ownership(options),
+        limits=options.limits,
+        keep_links=options.keep_dirlinks,
+    )
 
 
 def _write_documents(

@@ -51,11 +51,7 @@ def unpack_archive(source: Source, scratch: Callable[[], str]) -> Source | None:
                     raise ImageError("archive has names that mean whiteouts in a layer")
                 tree = MergedTree(limits)
                 tree.add_layer(items)
-                old_umask = os.umask(0)
-                try:
-                    create_tree(tree_fd, tree.root, [spool], Ownership(), processors())
-                finally:
-                    os.umask(old_umask)
+                create_tree(tree_fd, tree.root, [spool], Ownership(), processors())
             finally:
                 os.close(spool)
             return Source(b"", DiskTree(tree_fd, Ownership()).read(), tree_fd)

@@ -40,9 +40,19 @@ def create_tree(
 ) -> dict[str, str]:
     """Make the content of `root` in the empty directory `root_fd`; notices on what could not be kept.
 
-    `spool_fds` are the plain layers by number.  The process's umask must be 0.  ImageError names the
+    `spool_fds` are the plain layers by number.  Meanwhile the process's umask is 0.  ImageError names the
     entry at which the file system refused.
     """
+    old_umask = os.umask(0)
+    try:
+        return _create(root_fd, root, spool_fds, ownership, workers)
+    finally:
+        os.umask(old_umask)
+
+
+def _create(
+    root_fd: int, root: Node, spool_fds: Sequence[int], ownership: Ownership, workers: int
+) -> dict[str, str]:
     directories, links = _list(root)
     door = RootDirectory(root_fd)
     notices: dict[str, str] = {}

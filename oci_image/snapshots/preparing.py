@@ -9,11 +9,11 @@ import hashlib
 import os
 
 from oci_image.errors import IntegrityError
-from oci_image.layers.create import create_tree
 from oci_image.layers.indexing import Item, index_layer, index_plain, pack_items, unpack_items
-from oci_image.layers.planning import merge_layers, named_layer, plan_tree
+from oci_image.layers.planning import merge_layers, named_layer
 from oci_image.layers.removal import remove_tree
-from oci_image.layers.staging import clean_staging, make_staging, open_spool
+from oci_image.layers.staging import clean_staging, make_staging
+from oci_image.layers.unpacking import unpack_layers
 from oci_image.layers.workers import processors, run_balanced
 from oci_image.model.descriptor import Descriptor
 from oci_image.snapshots.cache import (
@@ -123,26 +123,19 @@ class Preparer:
         return found
 
     def _make_directory(self, staging_fd: int) -> dict[str, Any]:
-        spools = [open_spool(staging_fd) for _ in self._manifest.layers]
-        try:
-            tree = plan_tree(
-                self._images, self._manifest, self._image, spools, self._limits, keep_links=self._keep_links
-            )
-            os.mkdir("tree", 0o700, dir_fd=staging_fd)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            root_fd = os.open("tree", flags, dir_fd=staging_fd)
-            old_umask = os.umask(0)
-            try:
-                notices = create_tree(root_fd, tree, spools, self._ownership, processors())
-                # A tree has no digest that could be verified after a crash of the machine.
-                _libc.syncfs(root_fd)
-            finally:
-                os.umask(old_umask)
-                os.close(root_fd)
-        finally:
-            for spool in spools:
-                os.close(spool)
-        return {"layers": [], "notices": list(notices.values())}
+        notices = unpack_layers(
+            self._images,
+            self._manifest,
+            self._image,
+            spool_fd=staging_fd,
+            make_root=lambda: _make_root(staging_fd),
+            ownership=self._ownership,
+            limits=self._limits,
+            keep_links=self._keep_links,
+        )
+        # A tree has no digest that could be verified after a crash of the machine.
+        _libc.syncfs(staging_fd)
+        return {"layers": [], "notices": list(notices)}
 
     def _make_erofs(self, path: str) -> dict[str, Any]:
         self._try_mounting(path)
@@ -222,6 +215,11 @@ class Preparer:
             return pack_items(index_plain(fd, size, self._limits)), size
         finally:
             reader.close()
+
+
+def _make_root(staging_fd: int) -> int:
+    os.mkdir("tree", 0o700, dir_fd=staging_fd)
+    return os.open("tree", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging_fd)
 
 
 def _unpack(answer: tuple[bytes, int]) -> tuple[list[Item], int]:
