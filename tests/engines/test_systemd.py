@@ -115,11 +115,12 @@ def docker(host: Host) -> Iterator[Differential[Docker]]:
     """One daemon for both runtimes; their containers are named after them."""
     need("dockerd", "containerd")
     top = host.directory
+    space = top.name.encode().hex()  # names of directories may end as those of namespaces may not
     daemon = (
         "dockerd", "--config-file", host.write("daemon.json", "{}"), "--host", f"unix://{top}/docker.sock",
         "--data-root", f"{top}/data", "--exec-root", f"{top}/exec", "--pidfile", f"{top}/pid", "--bridge=none",
         "--iptables=false", "--ip6tables=false", "--storage-driver=overlay2", "--experimental",
-        "--containerd-namespace", top.name, "--containerd-plugins-namespace", f"{top.name}-plugins",
+        "--containerd-namespace", space, "--containerd-plugins-namespace", f"{space}-plugins",
         "--exec-opt", "native.cgroupdriver=systemd", f"--add-runtime=pyruntime={runtime_path('pyruntime')}",
     )  # fmt: skip
     with host.daemon("dockerd", *daemon, ready=("docker", *client(host), "info")):
