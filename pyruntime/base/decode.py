@@ -45,6 +45,10 @@ _EXAMPLES = {
     dict: "write it in braces: {...}",
 }
 
+_NO_DEFAULT = object()
+# Types whose values JSON takes as they are.
+_PLAIN = frozenset({bool, int, float, str, NoneType})
+_json_names: dict[str, str] = {}
 # By class: how to decode each property, by its JSON name, and which fields must be there.
 _decoders: "dict[type[Record], tuple[dict[str, tuple[str, Decoder]], frozenset[str]]]" = {}
 
@@ -82,12 +86,19 @@ def decode(cls: "type[RecordType]", value: object, where: str = "") -> "RecordTy
 
 def encode(record: Record) -> dict[str, object]:
     """The JSON object of a record; fields that hold their default are left out."""
+    cls = type(record)
     result: dict[str, object] = {}
-    for field in fields_of(type(record)):
-        value = getattr(record, field)
-        if not hasattr(type(record), field) or value != getattr(type(record), field):
-            result[json_name(field)] = _encode_value(value)
+    # What was not given holds its default.
+    for field, value in vars(record).items():
+        if value != getattr(cls, field, _NO_DEFAULT):
+            name = _json_names.get(field) or _learn_json_name(field)
+            result[name] = value if type(value) in _PLAIN else _encode_value(value)
     return result
+
+
+def _learn_json_name(field: str) -> str:
+    name = _json_names[field] = json_name(field)
+    return name
 
 
 def _encode_value(value: object) -> object:

@@ -26,6 +26,8 @@ else:
 _fields_by_class: "dict[type[Record], dict[str, object]]" = {}
 # The names of all fields, and of those without a default.
 _names_by_class: "dict[type[Record], tuple[frozenset[str], frozenset[str]]]" = {}
+# A class, and the names that a record of it was made with: in order, because that is how they come.
+_accepted: "set[tuple[object, ...]]" = set()
 # Past the refusal of Record.  The dictionary becomes the record's own: a copy would cost as much as all the rest.
 _set_attribute = object.__setattr__
 
@@ -35,11 +37,9 @@ class Record:
     """Base class of all records: keyword arguments only, compared by value, never changed."""
 
     def __init__(self, **values: object) -> None:
-        # A plan has a hundred records and more: two comparisons of sets instead of loops halve the time of planning.
-        given = values.keys()
-        declared, required = _names_by_class.get(type(self)) or _learn_names(type(self))
-        if not (given <= declared and required <= given):
-            _refuse(type(self), values)
+        # A plan has a hundred records and more, made in fewer ways: each way is checked once.
+        if (type(self), *values) not in _accepted:
+            _check_names(type(self), values)
         _set_attribute(self, "__dict__", values)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -88,8 +88,12 @@ def _learn_names(cls: type[Record]) -> tuple[frozenset[str], frozenset[str]]:
     return names
 
 
-def _refuse(cls: type[Record], values: dict[str, object]) -> None:
-    declared, required = _names_by_class[cls]
+def _check_names(cls: type[Record], values: dict[str, object]) -> None:
+    declared, required = _names_by_class.get(cls) or _learn_names(cls)
+    given = values.keys()
+    if given <= declared and required <= given:
+        _accepted.add((cls, *values))
+        return
     for name in values:
         if name not in declared:
             raise TypeError(f"{cls.__name__} has no field {name!r}")

@@ -106,10 +106,12 @@ def plan_cgroup(
 
 def _clone_cgroup_first(places: "_Places") -> tuple[CgroupOperation, ...]:
     """The container's init is cloned into that one, while the others are made."""
-    first = [
-        step for step in places.make if isinstance(step, MakeCgroup) and step.path == places.clone_directory
-    ]
-    return (*first, *(step for step in places.make if step not in first))
+    steps = list(places.make)
+    for index, step in enumerate(steps):
+        if isinstance(step, MakeCgroup) and step.path == places.clone_directory:
+            steps.insert(0, steps.pop(index))
+            break
+    return tuple(steps)
 
 
 def _plan_in_unit(config: Config, layout: CgroupLayout, container_id: str, *, rootless: bool) -> CgroupPlan:
