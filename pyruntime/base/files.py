@@ -3,20 +3,28 @@
 import os
 
 _AT_ONCE = 1 << 14
+_ALL = 1 << 62
 
 
-def read_file(path: str) -> bytes:
-    """The whole content of a file.
+def read_file(path: str, limit: int = _ALL) -> bytes:
+    """The content of a file; of one that is larger than `limit` bytes a little more than these.
 
     Raises:
-        OSError: as the kernel answers.
+        OSError: as the kernel answers; `filename` is set if the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(descriptor, _AT_ONCE)
-        # Files of the kernel may come in pieces, and say only by an empty one that there are no more.
-        while content and (more := os.read(descriptor, _AT_ONCE)):
-            content += more
+        return read_descriptor(descriptor, limit)
     finally:
         os.close(descriptor)
-    return content
+
+
+def read_descriptor(descriptor: int, limit: int = _ALL) -> bytes:
+    """The same of a descriptor, from where it stands."""
+    parts: list[bytes] = []
+    size = 0
+    # Files of the kernel may come in pieces, and say only by an empty one that there are no more.
+    while size <= limit and (part := os.read(descriptor, _AT_ONCE)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)

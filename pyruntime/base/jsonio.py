@@ -4,9 +4,8 @@ The scanner is the one that the json module itself uses, so what is accepted is 
 imported only to say what is wrong with a document that was refused.
 """
 
-import os
-
 from pyruntime.base.errors import HostError, SpecError, errno_text
+from pyruntime.base.files import read_descriptor, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,33 +73,11 @@ def read_document(path: str) -> object:
         SpecError: as from `loads`.
     """
     try:
-        data = _read(0) if path == "-" else read_bytes(path)
+        data = read_descriptor(0, LARGEST_DOCUMENT) if path == "-" else read_file(path, LARGEST_DOCUMENT)
     except OSError as error:
         call = "open" if error.filename else "read"
         raise HostError(f"{call} {path}: {errno_text(error.errno or 0)}") from None
     return loads(data, where=path)
-
-
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file, but not much more than is allowed: `loads` refuses what is too large.
-
-    Raises:
-        OSError: it cannot be opened (`filename` is set then) or read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _read(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(descriptor: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size <= LARGEST_DOCUMENT and (part := os.read(descriptor, 1 << 16)):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
 
 
 def _explain(data: bytes | str, where: str) -> SpecError:

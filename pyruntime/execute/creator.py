@@ -113,8 +113,7 @@ class _Follower:
     def follow(self) -> int:
         if self.steps.cgroups is not None:
             self.steps.cgroups(self.session.pid, self._made)
-        if CGROUPS_READY in self.awaited:
-            self._order(CGROUPS_READY)
+        self._order(CGROUPS_READY)
         if self.steps.started is None:
             self._order_in_advance()
         while True:
@@ -141,7 +140,7 @@ class _Follower:
             self._answer(report.value)
 
     def _made(self, directory: str) -> None:
-        if directory == self.plan.cgroup.clone_directory and CLONE_CGROUP_READY in self.awaited:
+        if directory == self.plan.cgroup.clone_directory:
             self._order(CLONE_CGROUP_READY)
 
     def _start(self) -> None:
@@ -158,8 +157,10 @@ class _Follower:
         self._order_in_advance()
 
     def _order(self, rendezvous: int) -> None:
-        self.awaited.remove(rendezvous)
-        self.session.order(rendezvous)
+        """Give an order, unless this plan does not wait for it or it was given in advance."""
+        if rendezvous in self.awaited:
+            self.awaited.remove(rendezvous)
+            self.session.order(rendezvous)
 
     def _order_in_advance(self) -> None:
         """Give the orders that come next as far as nothing is to be done for them."""
@@ -179,16 +180,14 @@ class _Follower:
         elif rendezvous == HOOKS_WANTED:
             if self.steps.hooks is not None:
                 self.steps.hooks(pid)
-            if HOOKS_DONE in self.awaited:
-                self._order(HOOKS_DONE)
+            self._order(HOOKS_DONE)
         elif rendezvous == READY:
             for limit in self.plan.rlimits:
                 _apply_rlimit(pid, limit)
             if self.steps.ready is not None:
                 self.steps.ready(pid)
             self.is_ready = True
-            if PROCEED in self.awaited:
-                self._order(PROCEED)
+            self._order(PROCEED)
             # Here and not later: the next system call may already wait for an answer of the listener's owner.
             if self.steps.listener is not None:
                 self.steps.listener(pid)

@@ -2,7 +2,8 @@
 
 from pyruntime.base.decode import decode
 from pyruntime.base.errors import HostError, SpecError, errno_text
-from pyruntime.base.jsonio import loads, read_bytes
+from pyruntime.base.files import read_file
+from pyruntime.base.jsonio import LARGEST_DOCUMENT, loads
 from pyruntime.spec.annotations import with_annotations
 from pyruntime.spec.config import Config
 
@@ -45,7 +46,7 @@ def read_text(path: str) -> bytes:
         HostError: it cannot be read.
     """
     try:
-        return read_bytes(path)
+        return read_file(path, LARGEST_DOCUMENT)
     except FileNotFoundError:
         hint = "name the bundle with --bundle, or make a config with: pyruntime spec"
         raise SpecError("JSON specification file config.json not found", where=path, hint=hint) from None
