@@ -12,6 +12,7 @@ import os
 from oci_image.layers import tar_reader
 from oci_image.layers.metadata import is_dropped
 from oci_image.pack.disk import open_found
+from oci_image.pack.merged_tree import walk_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Comparison:
         """If one name of a file is written, or its names are not what they were, all are written."""
         before: dict[int, set[bytes]] = {}
         group_of: dict[bytes, int] = {}
-        for path, node in _walk_old(self._old):
+        for path, node in walk_nodes(self._old):
             if node.linked and node.children is None:
                 before.setdefault(id(node), set()).add(path)
                 group_of[path] = id(node)
@@ -153,15 +154,6 @@ def walk(found: Found) -> Iterator[Found]:
         yield each
         if each.children:
             todo += reversed(each.children.values())
-
-
-def _walk_old(root: Node) -> Iterator[tuple[bytes, Node]]:
-    todo = [(b"", root)]
-    while todo:
-        path, node = todo.pop()
-        yield path, node
-        for name, child in (node.children or {}).items():
-            todo.append((path + b"/" + name if path else name, child))
 
 
 def attributes(node: Node | Found) -> tuple[object, ...]:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
+def walk_nodes(root: Node) -> Iterator[tuple[bytes, Node]]:
+    """Every path of a tree with its node, in no order but that parents come first."""
+    todo = [(b"", root)]
+    while todo:
+        path, node = todo.pop()
+        yield path, node
+        for name, child in (node.children or {}).items():
+            todo.append((path + b"/" + name if path else name, child))
+
+
 def write_tree(
     archive: TarWriter,
     root: Node,

@@ -11,11 +11,9 @@ from oci_image.layers.staging import open_spool
 from oci_image.model.image_config import ImageConfig
 from oci_image.model.manifest import Manifest
 from oci_image.pack.layer import LayerBlob
-from oci_image.pack.merged_tree import write_tree
+from oci_image.pack.merged_tree import walk_nodes, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oci_image.layers.merged import Node
     from oci_image.pack.image import History, ImageDraft
     from oci_image.store.content import Store
@@ -59,7 +57,7 @@ def squash_layers(
 
 def _difference(below: Node, whole: Node, keep: int) -> tuple[set[bytes], set[bytes]]:
     """Paths that the layer must have an entry for, and paths that it hides."""
-    before, now = dict(_walk(below)), dict(_walk(whole))
+    before, now = dict(walk_nodes(below)), dict(walk_nodes(whole))
     written = {path for path, node in now.items() if node.layer >= keep or path not in before}
     groups_before, groups = _link_groups(before), _link_groups(now)
     for names in groups.values():
@@ -86,12 +84,3 @@ def _link_groups(nodes: dict[bytes, Node]) -> dict[int, frozenset[bytes]]:
         if node.linked and node.children is None:
             found.setdefault(id(node), set()).add(path)
     return {key: frozenset(names) for key, names in found.items()}
-
-
-def _walk(root: Node) -> Iterator[tuple[bytes, Node]]:
-    todo = [(b"", root)]
-    while todo:
-        path, node = todo.pop()
-        yield path, node
-        for name, child in (node.children or {}).items():
-            todo.append((path + b"/" + name if path else name, child))

@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
 from oci_image.model.manifest import decode_manifest
@@ -93,3 +96,18 @@ def write_base(directory: Path) -> str:
         [sys.executable, program_path, str(directory)], check=True, capture_output=True, timeout=60
     )
     return f"oci:{directory}:latest"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The layout with the base image."""
+    return write_base(tmp_path_factory.mktemp("base") / "layout")
+
+
+@pytest.fixture
+def place(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A place of one test, without the caller's time for what is built."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    made = Place(tmp_path, base)
+    yield made
+    made.close()

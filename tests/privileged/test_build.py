@@ -24,23 +24,11 @@ from oci_image.store.check import check_store
 from oci_image.store.content import Store
 from pyruntime.base.errors import ExpectedError
 from tests.conftest import TREE
-from tests.privileged.build_place import Place, write_base
+from tests.privileged.build_place import Place, base, place
 
+__all__ = ["base", "place"]
 pytestmark = pytest.mark.privileged
 EPOCH = "1700000000"
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_base(tmp_path_factory.mktemp("base") / "layout")
-
-
-@pytest.fixture
-def place(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    place = Place(tmp_path, base)
-    yield place
-    place.close()
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from oci_image.build.mounts import parse_mount, read_secret
 from oci_image.errors import ImageError
-from tests.privileged.build_place import Place, write_base
+from tests.privileged.build_place import Place, base, place
 
+__all__ = ["base", "place"]
 pytestmark = pytest.mark.privileged
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_base(tmp_path_factory.mktemp("base") / "layout")
-
-
-@pytest.fixture
-def place(tmp_path: Path, base: str) -> Iterator[Place]:
-    made = Place(tmp_path, base)
-    yield made
-    made.close()
 
 
 def test_the_context_and_stages_are_seen_and_not_changed(place: Place) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,10 @@ from oci_image.unpack import UnpackOptions, unpack_image
 from pyruntime.base.errors import UsageError
 from tests.conftest import TREE
 from tests.faulty_registry import FaultyRegistry
-from tests.privileged.build_place import Place, write_base
+from tests.privileged.build_place import Place, base, place
 from tests.privileged.compare_trees import differences
 
+__all__ = ["base", "place"]
 pytestmark = pytest.mark.privileged
 CHANGES = """\
 FROM BASE
@@ -35,18 +35,6 @@ RUN rm -r /d/gone /d/opaque /d/link /d/secret && mkdir /d/opaque /d/link && echo
 RUN echo last >> /d/one && mv /d/target /d/moved && chown 5:6 /d/moved
 LABEL a=b
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_base(tmp_path_factory.mktemp("base") / "layout")
-
-
-@pytest.fixture
-def place(tmp_path: Path, base: str) -> Iterator[Place]:
-    made = Place(tmp_path, base)
-    yield made
-    made.close()
 
 
 def unpacked(place: Place, name: str) -> str:

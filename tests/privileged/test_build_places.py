@@ -20,8 +20,9 @@ from oci_image.build.agent import read_agent
 from oci_image.build.builder import BuildOptions, BuiltImage, build_image
 from oci_image.build.git import GitSource, parse_git_url
 from oci_image.errors import ImageError, IntegrityError
-from tests.privileged.build_place import Place, write_base
+from tests.privileged.build_place import Place, base, place
 
+__all__ = ["base", "place"]
 pytestmark = pytest.mark.privileged
 # Says what it was told, to the agent and back.
 CLIENT = r"""
@@ -44,18 +45,6 @@ int main(void) {
     return length > 0 && write(1, answer, length) == length ? 0 : 5;
 }
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_base(tmp_path_factory.mktemp("base") / "layout")
-
-
-@pytest.fixture
-def place(tmp_path: Path, base: str) -> Iterator[Place]:
-    made = Place(tmp_path, base)
-    yield made
-    made.close()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
