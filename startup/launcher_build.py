@@ -33,6 +33,8 @@ from build_steps import (
 from heap_layout import Layout, plan_layout
 
 HERE = Path(__file__).resolve().parent
+# What both sides of a plan share is there.
+EXECUTOR = HERE.parent / "pyruntime" / "execute" / "executor"
 SOURCES = (
     "launcher.c", "builtin_modules.c", "launcher_module.c", "json_scanner.c", "plan_encoder.c",
     "sha256.c", "signals.c", "small_modules.c", "spawn.c",
@@ -274,7 +276,7 @@ class Build:
             target = self.work / f"{source.stem}.o"
             run(
                 self.compiler, *FLAGS, *flags, *defines, "-isystem", self.interpreter.include,
-                "-I", HERE / "launcher", "-c", source, "-o", target,
+                "-I", HERE / "launcher", "-I", EXECUTOR, "-c", source, "-o", target,
             )  # fmt: skip
             objects.append(target)
         run(self.compiler, "-c", "frozen_data.S", "-o", "frozen_data.o", where=self.work)

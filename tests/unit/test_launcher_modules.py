@@ -66,6 +66,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         [
             "cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
             "-Wno-cast-function-type", "-isystem", sysconfig.get_path("include"), "-I", LAUNCHER,
+            "-I", TREE / "pyruntime/execute/executor",
             "-o", library, folder / "wrapper.c", *sources,
         ],
         check=True,

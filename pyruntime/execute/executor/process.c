@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "executor.h"
+#include "kernel_call.h"
 
 #define DEEPEST_STACK ((uintptr_t)64 << 10)
 
@@ -156,25 +157,6 @@ static void release_pages(void)
     }
     /* Most of this range is not mapped at all, which is an error that changes nothing. */
     (void)madvise((void *)(stack - DEEPEST_STACK), DEEPEST_STACK, MADV_DONTNEED);
-}
-
-static inline __attribute__((always_inline)) long call_kernel(long number, long first, long second, long third)
-{
-#if defined(__x86_64__)
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(first), "S"(second), "d"(third)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number, x0 __asm__("x0") = first, x1 __asm__("x1") = second;
-    register long x2 __asm__("x2") = third;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory", "cc");
-    return x0;
-#else
-#error "write call_kernel for this processor"
-#endif
 }
 
 /*
