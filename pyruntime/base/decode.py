@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     RecordType = TypeVar("RecordType", bound=Record)
-    Decoder = Callable[[Any, str], Any]
+    Decoder = Callable[[Any], Any]
 
 # Field names whose JSON name is not their camelCase.
 IRREGULAR_NAMES = {
@@ -70,17 +70,32 @@ def decode(cls: "type[RecordType]", value: object, where: str = "") -> "RecordTy
     Raises:
         SpecError: a required property is missing, or one has the wrong type or is out of its type's range.
     """
+    try:
+        return _decode_record(cls, value)
+    except SpecError as error:
+        error.where = f"{where}{error.where}" or "/"
+        raise
+
+
+def _decode_record(cls: "type[RecordType]", value: object) -> "RecordType":
+    # Pointers are made for errors only, from the inside out: each that one passes on its way adds where that was.
     if not isinstance(value, dict):
-        raise mismatch(dict, value, where)
+        raise mismatch(dict, value)
     fields, required = _decoders.get(cls) or _learn_fields(cls)
     values: dict[str, object] = {}
-    for name, item in value.items():
-        if item is not None and name in fields:
-            field, decoder = fields[name]
-            values[field] = decoder(item, f"{where}/{name}")
+    name = ""
+    try:
+        for name, item in value.items():
+            known = fields.get(name)
+            if known is not None and item is not None:
+                field, decoder = known
+                values[field] = decoder(item)
+    except SpecError as error:
+        _note(name, error)
+        raise
     if not values.keys() >= required:
         name = next(name for name, (field, _) in fields.items() if field in required and field not in values)
-        raise SpecError(f"property {name!r} is missing", where=where or "/", hint=f'add "{name}"')
+        raise SpecError(f"property {name!r} is missing", hint=f'add "{name}"')
     return cls.trusted(values)
 
 
@@ -136,35 +151,35 @@ def _decoder_for(annotation: object) -> "Decoder":
         return _decode_boolean
     if isinstance(annotation, type) and issubclass(annotation, Record):
         record = annotation
-        return lambda value, where: decode(record, value, where)
+        return lambda value: _decode_record(record, value)
     raise TypeError(f"records cannot hold {annotation!r}")
 
 
-def _decode_string(value: object, where: str) -> object:
+def _decode_string(value: object) -> object:
     if type(value) is not str:
-        raise mismatch(str, value, where)
+        raise mismatch(str, value)
     if "\0" in value:
         hint = "remove the \\u0000: the kernel ends every string there"
-        raise SpecError("a string contains a NUL character", where=where or "/", hint=hint)
+        raise SpecError("a string contains a NUL character", hint=hint)
     if not value.isascii():
         try:
             value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             hint = "write the character itself, or both halves of the pair"
-            raise SpecError("a string contains half a character", where=where or "/", hint=hint) from None
+            raise SpecError("a string contains half a character", hint=hint) from None
     return value
 
 
-def _decode_strings(value: object, where: str) -> object:
+def _decode_strings(value: object) -> object:
     if type(value) is list and _are_plain(value):
         return tuple(value)
-    return _tuple_decoder(_decode_string)(value, where)
+    return _tuple_decoder(_decode_string)(value)
 
 
-def _decode_string_values(value: object, where: str) -> object:
+def _decode_string_values(value: object) -> object:
     if type(value) is dict and _are_plain(value.values()):
         return dict(value)
-    return _dict_decoder(_decode_string)(value, where)
+    return _dict_decoder(_decode_string)(value)
 
 
 def _are_plain(values: "Collection[object]") -> bool:
@@ -176,39 +191,57 @@ def _are_plain(values: "Collection[object]") -> bool:
     return joined.isascii() and "\0" not in joined
 
 
-def _decode_boolean(value: object, where: str) -> object:
+def _decode_boolean(value: object) -> object:
     if type(value) is not bool:
-        raise mismatch(bool, value, where)
+        raise mismatch(bool, value)
     return value
 
 
 def _integer_decoder(lowest: int, highest: int) -> "Decoder":
-    def decode_integer(value: object, where: str) -> object:
+    def decode_integer(value: object) -> object:
         if type(value) is not int:  # a boolean is none, though Python says so
-            raise mismatch(int, value, where)
+            raise mismatch(int, value)
         if not lowest <= value <= highest:
-            raise SpecError(f"{value} is out of range", where=where, hint=f"use {lowest} to {highest}")
+            raise SpecError(f"{value} is out of range", hint=f"use {lowest} to {highest}")
         return value
 
     return decode_integer
 
 
 def _tuple_decoder(item: "Decoder") -> "Decoder":
-    def decode_tuple(value: object, where: str) -> object:
+    def decode_tuple(value: object) -> object:
         if not isinstance(value, list):
-            raise mismatch(list, value, where)
-        return tuple([item(entry, f"{where}/{index}") for index, entry in enumerate(value)])
+            raise mismatch(list, value)
+        entries: list[object] = []
+        try:
+            entries += map(item, value)
+        except SpecError as error:
+            _note(str(len(entries)), error)
+            raise
+        return tuple(entries)
 
     return decode_tuple
 
 
 def _dict_decoder(item: "Decoder") -> "Decoder":
-    def decode_dict(value: object, where: str) -> object:
+    def decode_dict(value: object) -> object:
         if not isinstance(value, dict):
-            raise mismatch(dict, value, where)
-        return {key: item(entry, f"{where}/{escape(key)}") for key, entry in value.items()}
+            raise mismatch(dict, value)
+        entries: dict[str, object] = {}
+        key = ""
+        try:
+            for key, entry in value.items():
+                entries[key] = item(entry)
+        except SpecError as error:
+            _note(escape(key), error)
+            raise
+        return entries
 
     return decode_dict
+
+
+def _note(name: str, error: SpecError) -> None:
+    error.where = f"/{name}{error.where}"
 
 
 def escape(key: str) -> str:
@@ -216,8 +249,8 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def mismatch(expected: type, value: object, where: str) -> SpecError:
+def mismatch(expected: type, value: object, where: str = "") -> SpecError:
     """The error for a value of the wrong type; `expected` is the type that the scanner makes of the right one."""
     found = _TYPE_NAMES.get(type(value), type(value).__name__)
     what = f"expected {_TYPE_NAMES[expected]}, found {found}"
-    return SpecError(what, where=where or "/", hint=_EXAMPLES[expected])
+    return SpecError(what, where=where, hint=_EXAMPLES[expected])

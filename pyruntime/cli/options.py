@@ -57,36 +57,44 @@ def parse(words: list[str], options: tuple[Option, ...], *, stop_at_positional: 
     Raises:
         UsageError: an option is unknown, lacks its value, or has a value that it cannot have.
     """
-    known = {name: option for option in options for name in option.names}
     values: dict[str, list[str]] = {}
     positional: list[str] = []
-    rest = list(reversed(words))
+    rest = words[::-1]
     while rest:
         word = rest.pop()
-        if word == "--":
-            positional += reversed(rest)
-            break
         if not word.startswith("-") or word == "-":
             positional.append(word)
             if stop_at_positional:
-                positional += reversed(rest)
+                positional += rest[::-1]
                 break
             continue
+        if word == "--":
+            positional += rest[::-1]
+            break
         dashes = 2 if word.startswith("--") else 1
         name, equals, value = word[dashes:].partition("=")
-        option = known.get(name)
-        if option is None:
-            if dashes == 1 and not equals and _are_flags(name, known):
-                for letter in name:
-                    values[known[letter].name] = ["true"]
-                continue
+        option = _find(name, options)
+        if option is not None:
+            _take(option, name, value if equals else None, rest, values)
+        elif dashes == 1 and not equals and (flags := _flags(name, options)):
+            values |= {flag.name: ["true"] for flag in flags}
+        else:
             raise UsageError(f"flag provided but not defined: -{name}")
-        _take(option, name, value if equals else None, rest, values)
     return Arguments(positional, values)
 
 
-def _are_flags(letters: str, known: dict[str, Option]) -> bool:
-    return len(letters) > 1 and all(letter in known and not known[letter].value for letter in letters)
+def _find(name: str, options: tuple[Option, ...]) -> Option | None:
+    # A table of all names would take longer to make than the few words of a command line take to be found.
+    for option in options:
+        if name in option.names:
+            return option
+    return None
+
+
+def _flags(letters: str, options: tuple[Option, ...]) -> list[Option]:
+    """The flags of several letters behind one dash; none unless each letter is one."""
+    flags = [option for letter in letters if (option := _find(letter, options)) and not option.value]
+    return flags if len(flags) == len(letters) > 1 else []
 
 
 def _take(
@@ -139,8 +147,7 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
         UsageError: one has a value that it cannot have.
     """
     for name, choices in _CHOICES.items():
-        value = arguments.get(name, choices[0])
-        if value not in choices:
+        if arguments.given(name) and (value := arguments.get(name)) not in choices:
             kind = name.replace("-", " ") if name == "cgroup-manager" else name
             raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")
     root = absolute_path(arguments.get("root") or default_root(environment))

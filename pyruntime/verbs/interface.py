@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 _STDOUT = 1
+_SET = ["true"]
 
 
 class Option(Record):
@@ -50,7 +51,7 @@ class Arguments:
 
     def flag(self, name: str) -> bool:
         """Whether an option without value was given (and not as --name=false)."""
-        return self.get(name) == "true"
+        return self._values.get(name) == _SET
 
     def given(self, name: str) -> bool:
         """Whether the option stands on the command line."""
