@@ -248,7 +248,7 @@ def _plan_exec_entry(
         operations.append(
             SetAffinity(origin=f"{where}/final", cpus=cpu_mask(affinity.final, f"{where}/final"))
         )
-    elif affinity is None:
+    elif affinity is None or not affinity.initial:
         operations.append(ResetAffinity())
     return operations
 

@@ -86,6 +86,21 @@ static void sigprocmask_raw(const uint64_t *mask, uint64_t *before)
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, before, sizeof *mask);
 }
 
+/*
+ * A scheduler may queue the child behind us, on our processor, for as long as we do not sleep: then nothing would
+ * happen at once.  So it gets another one; each plan ends that (ResetAffinity).
+ */
+static void move_elsewhere(int pid)
+{
+    cpu_set_t others;
+    int ours = sched_getcpu();
+    if (ours < 0 || sched_getaffinity(0, sizeof others, &others) != 0)
+        return;
+    CPU_CLR(ours, &others);
+    if (CPU_COUNT(&others) > 0)
+        (void)sched_setaffinity(pid, sizeof others, &others);
+}
+
 const char spawn_text[] = "spawn(path, words, moves) -> pid; each (from, to) of the moves is a descriptor";
 
 PyObject *spawn(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -110,8 +125,10 @@ PyObject *spawn(PyObject *Py_UNUSED(module), PyObject *arguments)
     int pid = clone(become, stack + STACK, CLONE_VM | SIGCHLD, stack);
     int error = errno;
     sigprocmask_raw(&before, NULL);
-    if (pid >= 0)
+    if (pid >= 0) {
+        move_elsewhere(pid);
         return PyLong_FromLong(pid);
+    }
     errno = error;
     return PyErr_SetFromErrno(PyExc_OSError);
 }

@@ -246,6 +246,15 @@ def test_affinity_of_exec(runtime: Runtime) -> None:
     assert out.split()[-1] == str(CPUS[-1])
 
 
+def test_an_empty_affinity_of_exec_leaves_it_every_processor(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["execCPUAffinity"] = {}
+
+    name, pid = started(runtime, edit)
+    out = runtime.call("exec", name, "grep", "Cpus_allowed_list", "/proc/self/status").stdout
+    assert out in Path(f"/proc/{pid}/status").read_text()
+
+
 def test_offsets_of_both_clocks(runtime: Runtime) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["linux"]["namespaces"].append({"type": "time"})
