@@ -107,7 +107,7 @@ def encode(record: Record) -> dict[str, object]:
     for field, value in vars(record).items():
         if value != getattr(cls, field, _NO_DEFAULT):
             name = _json_names.get(field) or _learn_json_name(field)
-            result[name] = value if type(value) in _PLAIN else _encode_value(value)
+            result[name] = value if type(value) in _PLAIN else encode_value(value)
     return result
 
 
@@ -116,13 +116,14 @@ def _learn_json_name(field: str) -> str:
     return name
 
 
-def _encode_value(value: object) -> object:
+def encode_value(value: object) -> object:
+    """What JSON has for the value of a record's field."""
     if isinstance(value, Record):
         return encode(value)
     if isinstance(value, tuple):
-        return [_encode_value(item) for item in value]
+        return [encode_value(item) for item in value]
     if isinstance(value, dict):
-        return {key: _encode_value(item) for key, item in value.items()}
+        return {key: encode_value(item) for key, item in value.items()}
     return value
 
 

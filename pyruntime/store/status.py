@@ -30,7 +30,8 @@ def status_of(state: ContainerState, directory: str) -> str:
         return PAUSED
     if os.path.exists(f"{directory}/{FIFO}"):
         return CREATED
-    return CREATING if os.path.exists(f"{directory}/{UNFINISHED_FIFO}") else RUNNING
+    unfinished = state.creating or os.path.exists(f"{directory}/{UNFINISHED_FIFO}")
+    return CREATING if unfinished else RUNNING
 
 
 def hook_document(state: ContainerState, status: str, pid: int) -> bytes:

@@ -1,6 +1,7 @@
 """The directory in which containers are kept.
 
-    ROOT/ID/state          one line of JSON (ContainerState), then config.json as it was at the create
+    ROOT/ID/state          the size of config.json and ContainerState as JSON in one line; config.json as it was at the
+                           create; then a line of JSON for each change: the fields that have changed
     ROOT/ID/exec.fifo      the gate of `start`; while it exists the container is created, not started
     ROOT/ID/start-failure  what went wrong after the gate was opened
 
@@ -11,7 +12,7 @@ import errno
 import fcntl
 import os
 
-from pyruntime.base.decode import decode, encode
+from pyruntime.base.decode import decode, encode, encode_value, json_name
 from pyruntime.base.errors import HostError, SpecError, StateError, errno_text
 from pyruntime.base.files import read_file
 from pyruntime.base.jsonio import dumps, loads
@@ -102,26 +103,42 @@ class Store:
         return directory
 
     def save(self, state: ContainerState, config_text: bytes) -> None:
-        """Write the state of a container atomically, with the config.json that it was made from."""
-        directory = self.directory(state.id)
-        temporary = f"{directory}/.{_STATE}.{os.getpid()}"
-        content = dumps(encode(state)).encode() + b"\n" + config_text
+        """Write the state of a container for the first time, with the config.json that it is made from.
+
+        Raises:
+            HostError: there is no room for it.
+        """
+        head = f"{len(config_text)} {dumps(encode(state))}\n".encode()
+        self._write(state.id, os.O_CREAT | os.O_EXCL, head + config_text)
+
+    def change(self, state: ContainerState, **changes: object) -> ContainerState:
+        """Note what has changed of a state that is saved; returns the state as it is now.
+
+        Raises:
+            HostError: there is no room for it.
+        """
+        # Appended, because a file that replaces another gets its blocks on disk at once, and gives them back at the end.
+        fields = {json_name(name): encode_value(value) for name, value in changes.items()}
+        self._write(state.id, os.O_APPEND, f"{dumps(fields)}\n".encode())
+        return state.replace(**changes)
+
+    def _write(self, container_id: str, flags: int, content: bytes) -> None:
+        directory = self.directory(container_id)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(temporary, flags, 0o600)
+            flags |= os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(f"{directory}/{_STATE}", flags, 0o600)
             try:
                 while content:
                     content = content[os.write(descriptor, content) :]
             finally:
                 os.close(descriptor)
-            os.rename(temporary, f"{directory}/{_STATE}")
         except OSError as error:
             raise HostError(
                 f"cannot save the state: {errno_text(error.errno or 0)}", where=directory
             ) from None
 
-    def make_gate(self, container_id: str, *, waits: bool) -> None:
-        """Make the gate of `start`, unfinished as yet; with `waits` also the file that failures after it go to.
+    def make_gate(self, container_id: str) -> None:
+        """Make the gate of `start`, unfinished as yet, and the file that failures after it go to.
 
         Raises:
             HostError: there is no room for it.
@@ -129,8 +146,7 @@ class Store:
         directory = self.directory(container_id)
         try:
             os.mkfifo(f"{directory}/{UNFINISHED_FIFO}", 0o600)
-            if waits:
-                os.mknod(f"{directory}/{FAILURE}", 0o600)
+            os.mknod(f"{directory}/{FAILURE}", 0o600)
         except OSError as error:
             raise self._no_gate(directory, error) from None
 
@@ -152,15 +168,19 @@ class Store:
         Raises:
             StateError: as for `load`.
         """
-        first_line, _, config_text = self._read(container_id).partition(b"\n")
+        head, config_text, changes = self._read(container_id)
         try:
-            return decode(ContainerState, loads(first_line)), config_text
-        except SpecError:
+            document = loads(head)
+            # After the last newline there may be a line that is just being written.
+            for line in changes.split(b"\n")[:-1]:
+                document |= loads(line)  # type: ignore[operator]  # what is no object is no state
+            return decode(ContainerState, document), config_text
+        except (SpecError, TypeError):
             raise self._incomplete(container_id) from None
 
     def load_config_text(self, container_id: str) -> bytes:
         """config.json of a container, byte for byte as it was at the create."""
-        return self._read(container_id).partition(b"\n")[2]
+        return self._read(container_id)[1]
 
     def list_ids(self) -> list[str]:
         """The ids in use, sorted; a root that is not there holds none."""
@@ -212,14 +232,20 @@ class Store:
                 f"cannot remove the state: {errno_text(error.errno or 0)}", where=directory
             ) from None
 
-    def _read(self, container_id: str) -> bytes:
+    def _read(self, container_id: str) -> tuple[bytes, bytes, bytes]:
+        """The state as it was first, config.json, and the changes of the state."""
         directory = self.directory(container_id)
         try:
-            return read_file(f"{directory}/{_STATE}")
+            content = read_file(f"{directory}/{_STATE}")
         except OSError as error:
             if os.path.isdir(directory) and error.errno == errno.ENOENT:
                 raise self._incomplete(container_id) from None
             raise self._missing(container_id, error) from None
+        size, _, rest = content.partition(b" ")
+        head, _, rest = rest.partition(b"\n")
+        if not size.isdigit() or len(rest) < int(size):
+            raise self._incomplete(container_id)
+        return head, rest[: int(size)], rest[int(size) :]
 
     def _no_gate(self, directory: str, error: OSError) -> HostError:
         return HostError(f"cannot make the gate of start: {errno_text(error.errno or 0)}", where=directory)

@@ -250,7 +250,8 @@ class Creation:
         plan = self.prepared.plan
         # Recorded before anything exists, so that `delete --force` cleans up after a kill at any point.
         self.save()
-        self.store.make_gate(self.state.id, waits=not options.starts)
+        if not options.starts:
+            self.store.make_gate(self.state.id)
         descriptors: dict[int, int] = {}
         if options.console_fd >= 0:
             descriptors[places.CONSOLE_FD] = options.console_fd
@@ -271,9 +272,8 @@ class Creation:
             if listener is not None:
                 listener.close_theirs()
         self._launch(session, listener)
-        # What was an unfinished gate until now says that the container is made.
         if options.starts:
-            os.unlink(f"{self.directory}/{UNFINISHED_FIFO}")
+            self.change(creating=False)
         if options.pidfd_fd >= 0:
             from pyruntime.execute.pidfd_socket import INIT, send_pidfd
 
@@ -307,8 +307,12 @@ class Creation:
                 listener.close()
 
     def save(self) -> None:
-        """Write the state as it is now."""
+        """Write the state for the first time."""
         self.store.save(self.state, self.prepared.config_text)
+
+    def change(self, **changes: object) -> None:
+        """Change the state that is saved."""
+        self.state = self.store.change(self.state, **changes)
 
     def make_cgroups(self, pid: int, made: "Callable[[str], None]" = _nobody) -> None:
         """Make the container's cgroups; `pid` is a process for a unit of systemd's, which cannot be empty.
@@ -324,15 +328,15 @@ class Creation:
         except StateError:
             # Somebody else's cgroup: from here on nothing may signal or remove what is in it.
             directories = self.state.cgroup_directories
-            self.state = self.state.replace(cgroup_directories=(), systemd_unit="")
-            self.save()
+            self.change(cgroup_directories=(), systemd_unit="")
             remove_empty_cgroups(directories)
             raise
 
     def started(self, pid: int) -> None:
         """The init is there: save that, and limit it."""
-        self.state = self.state.replace(pid=pid, pid_start_time=start_time(pid), creating=False)
-        self.save()
+        # Without a gate, which says so otherwise, it is being created until its process is executed.
+        creating = not self.prepared.options.waits_for_start
+        self.change(pid=pid, pid_start_time=start_time(pid), creating=creating)
         apply_limits(self.prepared.plan.cgroup)
         if self.state.resctrl_joined:
             from pyruntime.execute.resctrl import join_groups

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.base.errors import StateError
+from pyruntime.base.errors import HostError, StateError
 from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 
@@ -66,13 +66,52 @@ def test_a_container_without_a_state_is_half_made_and_not_unknown(store: Store) 
         store.load("c1")
 
 
-def test_saving_replaces_the_state_and_leaves_nothing_else(store: Store) -> None:
+def test_a_change_is_noted_and_leaves_the_rest_as_it_is(store: Store) -> None:
     directory = Path(store.reserve("c1"))
-    store.save(make_state(pid=1), CONFIG)
-    store.save(make_state(pid=2), CONFIG)
-    assert store.load("c1").pid == 2
+    first = make_state(annotations={"k": "v"}, cgroup_directories=("/a",), creating=True)
+    store.save(first, CONFIG)
+    second = store.change(first, pid=2, pid_start_time=3)
+    third = store.change(second, creating=False, cgroup_directories=())
+    assert store.load("c1") == third == first.replace(
+        pid=2, pid_start_time=3, creating=False, cgroup_directories=()
+    )
+    assert store.load_config_text("c1") == CONFIG
     assert [path.name for path in directory.iterdir()] == ["state"]
     assert (directory / "state").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_being_written_is_not_there_yet(store: Store) -> None:
+    """A reader may see any beginning of the file: nothing, the state before the change, or all."""
+    store.reserve("c1")
+    before = make_state(annotations={"k": "v"})
+    store.save(before, CONFIG)
+    file = Path(store.directory("c1"), "state")
+    saved = file.stat().st_size
+    after = store.change(before, pid=2)
+    content = file.read_bytes()
+    for size in range(len(content)):
+        file.write_bytes(content[:size])
+        if size >= saved:
+            assert store.load("c1") == before, size
+            continue
+        with pytest.raises(StateError, match="half made"):
+            store.load("c1")
+    file.write_bytes(content)
+    assert store.load("c1") == after
+
+
+@pytest.mark.parametrize("content", ["", "x", "2 {}", "-1 {}\n", "0 []\n", "0 {}\n[]\n", "0 null\nnull\n", "9 {}\n{}"])
+def test_a_state_that_is_none_is_half_made(store: Store, content: str) -> None:
+    Path(store.reserve("c1"), "state").write_text(content)
+    with pytest.raises(StateError, match="half made"):
+        store.load("c1")
+
+
+def test_a_state_is_saved_once(store: Store) -> None:
+    store.reserve("c1")
+    store.save(make_state(), CONFIG)
+    with pytest.raises(HostError, match="cannot save the state: file exists"):
+        store.save(make_state(), CONFIG)
 
 
 def test_ids_are_listed_sorted_and_what_is_not_a_container_is_not(store: Store) -> None:

@@ -202,7 +202,7 @@ def test_kill_of_a_stopped_container_is_an_error_but_not_for_all_its_processes(
 
 def test_kill_spares_a_process_that_only_has_the_pid(store: Store, inits: Inits) -> None:
     state = inits.make("c1")
-    store.save(state.replace(pid_start_time=state.pid_start_time + 1), b"{}")
+    store.change(state, pid_start_time=state.pid_start_time + 1)
     with pytest.raises(StateError, match="container not running"):
         kill_container(store, "c1", signal.SIGKILL)
     assert inits.processes[0].poll() is None
