@@ -56,7 +56,9 @@ class SignalForwarding:
         return os.read(self.reader, 64)
 
     def close(self) -> None:
-        """Give every signal its former handler back."""
+        """Give every signal its former handler back; a second call does nothing."""
+        if self.reader < 0:
+            return
         if "pyruntime_launcher" in sys.modules:
             sys.modules["pyruntime_launcher"].forward_signals(_CAUGHT, -1)
         else:
@@ -66,6 +68,7 @@ class SignalForwarding:
             _signal.set_wakeup_fd(-1)
         os.close(self.reader)
         os.close(self._writer)
+        self.reader = self._writer = -1
 
 
 def _ignore(_number: int, _frame: object) -> None:

@@ -44,16 +44,25 @@ def _is_id(name: str) -> bool:
 
 
 class Lock:
-    """The lock of one container; released at the end of a `with`, or by the end of the process."""
+    """The lock of one container, taken by `acquire`; released at the end of a `with`, or by the end of the process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, directory: str) -> None:
         self._descriptor = descriptor
+        self._directory = directory
 
     def __enter__(self) -> "Lock":
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self.release()
+
+    def acquire(self) -> bool:
+        """Wait for the lock; False if the container was removed meanwhile, even if another one has its id."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._directory))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
@@ -117,7 +126,7 @@ class Store:
         Raises:
             HostError: there is no room for it.
         """
-        # Appended, because a file that replaces another gets its blocks on disk at once, and gives them back at the end.
+        # Appended: a file that replaces another gets its blocks on the disk at once, and must give them back.
         fields = {json_name(name): encode_value(value) for name, value in changes.items()}
         self._write(state.id, os.O_APPEND, f"{dumps(fields)}\n".encode())
         return state.replace(**changes)
@@ -190,42 +199,55 @@ class Store:
             return []
         return sorted(name for name in names if _is_id(name) and os.path.isdir(f"{self.root}/{name}"))
 
+    def hold(self, state: ContainerState) -> Lock:
+        """The lock of this container, not taken yet: its id may be another's by then.
+
+        Raises:
+            StateError: "container does not exist", also if another one has its id already.
+        """
+        lock = self._open(state.id)
+        try:
+            if self.load(state.id).pid == state.pid:
+                return lock
+            raise StateError("container does not exist", where=state.id)
+        except BaseException:
+            lock.release()
+            raise
+
     def lock(self, container_id: str) -> Lock:
         """Wait for the lock of a container.
 
         Raises:
             StateError: "container does not exist", also if it was removed meanwhile.
         """
-        directory = self.directory(container_id)
+        lock = self._open(container_id)
         try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise self._missing(container_id, error) from None
-        lock = Lock(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+            if lock.acquire():
                 return lock
-        except FileNotFoundError:
-            pass
+            raise StateError("container does not exist", where=container_id)
         except BaseException:
             lock.release()
             raise
-        lock.release()
-        raise StateError("container does not exist", where=container_id)
+
+    def _open(self, container_id: str) -> Lock:
+        directory = self.directory(container_id)
+        try:
+            return Lock(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), directory)
+        except OSError as error:
+            raise self._missing(container_id, error) from None
 
     def remove(self, container_id: str) -> None:
         """Remove all that is kept of a container; it is no error if there is nothing."""
         directory = self.directory(container_id)
         try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            return
-        try:
-            for name in names:
+            # What there usually is; only if that was not all the directory is read.
+            for name in (_STATE, FAILURE):
                 _remove_entry(f"{directory}/{name}")
-            os.rmdir(directory)
-        except FileNotFoundError:
+            if not _remove_empty(directory):
+                for name in os.listdir(directory):
+                    _remove_entry(f"{directory}/{name}")
+                os.rmdir(directory)
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise HostError(
@@ -262,6 +284,16 @@ class Store:
         return StateError(
             "container is half made: its create is at work or was killed", where=container_id, hint=hint
         )
+
+
+def _remove_empty(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
 
 
 def _remove_entry(path: str) -> None:

@@ -57,28 +57,12 @@ def delete_container(store: Store, container_id: str, *, force: bool = False) ->
 
                 load_systemd_driver()
             _kill(state)
-            return _destroy(store, state)
+            return destroy(store, state)
     except StateError:
         # Somebody else may have been faster.
         if force and not store.exists(container_id):
             return []
         raise
-
-
-def delete_ended(store: Store, state: ContainerState) -> list[str]:
-    """Remove a container whose init the caller has seen end; returns warnings.
-
-    It is no error if somebody else has removed it meanwhile, even if its id is in use again.
-    """
-    try:
-        with store.lock(state.id):
-            if store.load(state.id).pid != state.pid:
-                return []
-            return _destroy(store, state)
-    except StateError:
-        if store.exists(state.id):
-            raise
-        return []
 
 
 def _load(store: Store, container_id: str) -> ContainerState:
@@ -115,8 +99,14 @@ def _kill(state: ContainerState) -> None:
         os.close(descriptor)
 
 
-def _destroy(store: Store, state: ContainerState) -> list[str]:
-    """In the order of the spec: the resources first, the poststop hooks at the end."""
+def destroy(store: Store, state: ContainerState) -> list[str]:
+    """Remove what is left of a container whose init has ended, under its lock; returns warnings.
+
+    In the order of the spec: the resources first, the poststop hooks at the end.
+
+    Raises:
+        ExpectedError: something of it cannot be removed.
+    """
     config_text = store.load_config_text(state.id) if state.has_poststop else b""
     warnings: list[str] = []
     if state.systemd_unit:

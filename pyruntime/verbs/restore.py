@@ -1,13 +1,13 @@
 """pyruntime restore: bring a container back from the files of a checkpoint, through CRIU."""
 
-from pyruntime.execute.foreground import SignalForwarding, become_subreaper, wait_in_foreground
+from pyruntime.execute.foreground import SignalForwarding, become_subreaper
 from pyruntime.plan.criu import CriuOptions
 from pyruntime.store.store import Store
 from pyruntime.verbs.creation import CreateOptions, Prepared, prepare
 from pyruntime.verbs.criu_options import CRIU_OPTIONS, read_criu_options
-from pyruntime.verbs.delete import delete_ended
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import BUNDLE, CONSOLE_SOCKET, PID_FILE, check_console
+from pyruntime.verbs.waiting import wait_and_delete
 
 USAGE = "[options] <container-id>"
 OPTIONS: tuple[Option, ...] = (
@@ -72,8 +72,6 @@ def _in_foreground(
     signals = SignalForwarding()
     try:
         state = restore_container(store, prepared, create, criu, masters.append)
-        code = wait_in_foreground(state.pid, signals, master=masters[-1] if masters else -1)
+        return wait_and_delete(store, state, signals, master=masters[-1] if masters else -1)
     finally:
         signals.close()
-    delete_ended(store, state)
-    return code

@@ -8,7 +8,7 @@ from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare, start_executor
-from pyruntime.verbs.delete import delete_container, delete_ended
+from pyruntime.verbs.delete import delete_container
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
@@ -19,6 +19,7 @@ from pyruntime.verbs.launching import (
     warn_of_tolerated,
 )
 from pyruntime.verbs.start import run_poststart
+from pyruntime.verbs.waiting import wait_and_delete
 
 USAGE = "[options] <container-id>"
 OPTIONS = (
@@ -73,12 +74,11 @@ def _run(
         state = create_container(store, prepared, create, observe, executor)
         master = _master(ours, theirs)
         _run_poststart_or_delete(store, state)
-        code = wait_in_foreground(state.pid, signals, master=master)
+        if arguments.flag("keep"):
+            return wait_in_foreground(state.pid, signals, master=master)
+        return wait_and_delete(store, state, signals, master=master)
     finally:
         signals.close()
-    if not arguments.flag("keep"):
-        delete_ended(store, state)
-    return code
 
 
 def _master(ours: int, theirs: int) -> int:

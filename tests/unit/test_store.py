@@ -72,8 +72,10 @@ def test_a_change_is_noted_and_leaves_the_rest_as_it_is(store: Store) -> None:
     store.save(first, CONFIG)
     second = store.change(first, pid=2, pid_start_time=3)
     third = store.change(second, creating=False, cgroup_directories=())
-    assert store.load("c1") == third == first.replace(
-        pid=2, pid_start_time=3, creating=False, cgroup_directories=()
+    assert (
+        store.load("c1")
+        == third
+        == first.replace(pid=2, pid_start_time=3, creating=False, cgroup_directories=())
     )
     assert store.load_config_text("c1") == CONFIG
     assert [path.name for path in directory.iterdir()] == ["state"]
@@ -100,7 +102,9 @@ def test_what_is_being_written_is_not_there_yet(store: Store) -> None:
     assert store.load("c1") == after
 
 
-@pytest.mark.parametrize("content", ["", "x", "2 {}", "-1 {}\n", "0 []\n", "0 {}\n[]\n", "0 null\nnull\n", "9 {}\n{}"])
+@pytest.mark.parametrize(
+    "content", ["", "x", "2 {}", "-1 {}\n", "0 []\n", "0 {}\n[]\n", "0 null\nnull\n", "9 {}\n{}"]
+)
 def test_a_state_that_is_none_is_half_made(store: Store, content: str) -> None:
     Path(store.reserve("c1"), "state").write_text(content)
     with pytest.raises(StateError, match="half made"):
