@@ -2,7 +2,8 @@
 
 executor                               parent
 --------                               ------
-starts, prepares mounts                makes the cgroup of v2, CLONE_CGROUP_READY
+begins with what is known first        plans the rest
+prepares mounts                makes the cgroup of v2, CLONE_CGROUP_READY
 clones, or waits                       makes the cgroups of v1
 waits for CGROUPS_READY           <--  tells it
 joins them; CGROUPS_JOINED        -->  if that is the container's init: as below

@@ -4,7 +4,7 @@ All numbers are little-endian.
 
     header      8 bytes   magic "OCIPLAN1"
                 u32       number of operations
-                u32       flags: 1 report every finished step with its duration
+                u32       flags: 1 report every finished step with its duration, 2 another plan follows
                 u32       offset of the data region, from the start of the plan
                 u32       size of the whole plan
     operations  u16       code
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"OCIPLAN1"
 REPORT_STEPS = 1
+CONTINUES = 2
 _HEADER_SIZE = 24
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -34,19 +35,23 @@ _arguments_by_class: dict[type[Operation], tuple[str, ...]] = {}
 
 
 def encode_plan(
-    operations: "tuple[Operation, ...] | list[Operation]", *, report_steps: bool = False
+    operations: "tuple[Operation, ...] | list[Operation]",
+    *,
+    report_steps: bool = False,
+    first_step: int = 1,
+    continues: bool = False,
 ) -> bytes:
-    """Encode operations in order; step numbers count from 1.
+    """Encode operations in order; step numbers count from `first_step`.  `continues`: another plan will follow.
 
     Raises:
         SpecError: a string holds a NUL byte.
     """
     try:
-        words, data = _encode_operations(tuple(operations), _arguments_by_class, _learn_arguments)
+        words, data = _encode_operations(tuple(operations), _arguments_by_class, _learn_arguments, first_step)
     except ValueError as error:
-        raise _nul(operations[error.args[0] - 1]) from None
+        raise _nul(operations[error.args[0] - first_step]) from None
     data_offset = _HEADER_SIZE + len(words)
-    flags = REPORT_STEPS if report_steps else 0
+    flags = (REPORT_STEPS if report_steps else 0) | (CONTINUES if continues else 0)
     numbers = (len(operations), flags, data_offset, data_offset + len(data))
     head = b"".join([number.to_bytes(4, "little") for number in numbers])
     return b"".join((MAGIC, head, words, data))
@@ -56,6 +61,7 @@ def encode_operations(
     operations: tuple[object, ...],
     known: dict[type, tuple[str, ...]],
     learn: "Callable[[type], tuple[str, ...]]",
+    first_step: int,
 ) -> tuple[bytes, bytes]:
     """The operations and the data of a plan; `known` are the names of the arguments of each class, `learn` finds them.
 
@@ -66,7 +72,7 @@ def encode_operations(
     words: list[int] = []
     data: list[bytes] = []
     position = 0
-    for step, operation in enumerate(operations, 1):
+    for step, operation in enumerate(operations, first_step):
         cls = operation.__class__
         names = known.get(cls) or learn(cls)
         words.append(cls.code | len(names) << 16 | step << 32)  # type: ignore[attr-defined]  # every operation has one

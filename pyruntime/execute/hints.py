@@ -23,6 +23,7 @@ from pyruntime.plan.operations import (
     Unshare,
 )
 
+_NEW_USER = 0x10000000
 _HINTS: dict[tuple[type[Operation], int], str] = {
     (Bind, errno.ENOENT): "make the source on the host first, or correct the path",
     (
@@ -61,4 +62,7 @@ _HINTS: dict[tuple[type[Operation], int], str] = {
 
 def hint_for(operation: Operation, number: int) -> str:
     """The way out of `errno` in this operation, or nothing if none is known."""
-    return _HINTS.get((type(operation), number), "")
+    kind = type(operation)
+    if isinstance(operation, Unshare) and not operation.flags & _NEW_USER:
+        kind = Clone
+    return _HINTS.get((kind, number), "")

@@ -72,6 +72,7 @@ class StartedExecutor:
         self, *, first_private: int, descriptors: dict[int, int], stdio: tuple[int, ...] = ()
     ) -> None:
         self.kind = (first_private, descriptors.keys(), stdio)
+        self.begun: tuple[Operation, ...] = ()
         self.orders = self.reports = -1
         base = descriptor_base(first_private)
         program = sealed_executor()
@@ -94,6 +95,15 @@ class StartedExecutor:
     def __exit__(self, *_exception: object) -> None:
         self.discard()
 
+    def begin(self, front: tuple[Operation, ...], *, report_steps: bool) -> None:
+        """Let it carry out what its plan is going to begin with.
+
+        Raises:
+            SpecError: a string holds a NUL byte.
+        """
+        _send(self.orders, encode_plan(front, report_steps=report_steps, continues=True))
+        self.begun = front
+
     def take(self) -> tuple[int, int, int]:
         """Its pid, and the pipes for orders and reports, which belong to the caller from now on."""
         restart.beforehand.remove(self.discard)
@@ -105,8 +115,12 @@ class StartedExecutor:
         """Let it end, unless somebody has taken it."""
         if self.pid > 0:
             restart.beforehand.remove(self.discard)
-            self._close()
-            _wait(self.pid)
+            os.close(self.orders)
+            if self.begun:
+                _end([self.pid, *_clones_named(self.reports)])
+            else:
+                _wait(self.pid)
+            os.close(self.reports)
             self.pid = -1
 
     def _close(self) -> None:
@@ -135,24 +149,19 @@ class Session:
         restart.forbid()
         self.operations = operations
         self._observe = observe
-        plan = encode_plan(operations, report_steps=observe is not None)
-        if started is None or started.kind != (first_private, descriptors.keys(), stdio):
+        kind = first_private, descriptors.keys(), stdio
+        begun = len(started.begun) if started is not None else 0
+        if started is None or started.kind != kind or started.begun != operations[:begun]:
+            begun = 0
             started = StartedExecutor(first_private=first_private, descriptors=descriptors, stdio=stdio)
+        plan = encode_plan(operations[begun:], report_steps=observe is not None, first_step=begun + 1)
         self.pid, self._orders, self._reports = started.take()
         self._unreaped = [self.pid]
-        self._send(plan)
-
-    def _send(self, data: bytes) -> None:
-        """If the executor is gone, its last report says why, or its end."""
-        try:
-            while data:
-                data = data[os.write(self._orders, data) :]
-        except BrokenPipeError:
-            return
+        _send(self._orders, plan)
 
     def order(self, rendezvous: int) -> None:
         """Tell the executor that it may go on; if it is gone, its last report says why."""
-        self._send(rendezvous.to_bytes(4, "little"))
+        _send(self._orders, rendezvous.to_bytes(4, "little"))
 
     def next_report(self) -> Report | None:
         """The next report other than finished steps, or None once the executor has closed its end."""
@@ -189,28 +198,14 @@ class Session:
 
     def kill(self) -> int:
         """End what is left and wait for it; returns the wait status of the last process (-1: unknown)."""
-        status = -1
-        self._let_it_end()
-        for pid in self._unreaped:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
-            status = _wait(pid)
+        if self._reports >= 0:
+            os.close(self._orders)
+            self._orders = -1
+            self._unreaped += _clones_named(self._reports)
+        status = _end(self._unreaped)
         self._unreaped = []
         self.close()
         return status
-
-    def _let_it_end(self) -> None:
-        """Without orders each process of the executor ends; those that have just been cloned are named before that."""
-        if self._reports < 0:
-            return
-        os.close(self._orders)
-        self._orders = -1
-        poll = select.poll()
-        poll.register(self._reports, select.POLLIN)
-        while poll.poll(_PATIENCE_MS) and self._read_report() is not None:
-            pass
 
     def wait_ended(self) -> int:
         """The wait status of the last process, which must have ended or be about to end."""
@@ -230,6 +225,39 @@ class Session:
             if descriptor >= 0:
                 os.close(descriptor)
         self._orders = self._reports = -1
+
+
+def _send(orders: int, data: bytes) -> None:
+    """If the executor is gone, its last report says why, or its end."""
+    try:
+        while data:
+            data = data[os.write(orders, data) :]
+    except BrokenPipeError:
+        return
+
+
+def _clones_named(reports: int) -> list[int]:
+    """Those that an executor without orders has cloned: each of its processes ends, and names its clone before that."""
+    pids: list[int] = []
+    poll = select.poll()
+    poll.register(reports, select.POLLIN)
+    while poll.poll(_PATIENCE_MS) and len(data := os.read(reports, REPORT_SIZE)) == REPORT_SIZE:
+        report = _decode_report(data)
+        if report.kind == CLONED:
+            pids.append(report.value)
+    return pids
+
+
+def _end(pids: list[int]) -> int:
+    """Kill and wait for children; returns the wait status of the last."""
+    status = -1
+    for pid in pids:
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError:
+            pass
+        status = _wait(pid)
+    return status
 
 
 def _wait(pid: int) -> int:

@@ -3,6 +3,7 @@
 from pyruntime.base.errors import SpecError
 from pyruntime.base.jsonio import dumps
 from pyruntime.plan.cpu_list import cpu_mask
+from pyruntime.plan.devices import plan_devices
 from pyruntime.plan.identity import plan_apparmor, plan_key_label
 from pyruntime.plan.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, PROPAGATION
 from pyruntime.plan.mounts import MountPlan
@@ -42,10 +43,6 @@ from pyruntime.plan.view import ContainerView
 from pyruntime.spec.config import Config, Process
 from pyruntime.spec.linux import Linux
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _KEY_SEARCH_BY_USER = 0x80000  # KEY_USR_SEARCH
 _KEY_SEARCH_BY_OTHER = 0x8  # KEY_OTH_SEARCH: in a user namespace the owner is seen as somebody else
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
@@ -65,9 +62,7 @@ MEMORY_FLAGS = {
 }
 
 
-def plan_init(
-    view: ContainerView, mounts: MountPlan, devices: "Iterable[Operation]", options: LaunchOptions
-) -> list[Operation]:
+def plan_init(view: ContainerView, mounts: MountPlan, options: LaunchOptions) -> list[Operation]:
     """Everything between the clone and the identity of the process, in runc's order."""
     process = view.config.process
     assert process is not None, "plan_create refuses a config without process"
@@ -76,7 +71,7 @@ def plan_init(
         *_plan_session(view, options),
         *_plan_root(view, linux),
         *mounts.mounts,
-        *devices,
+        *plan_devices(view),
         Tell(rendezvous=HOOKS_WANTED),
         Await(rendezvous=HOOKS_DONE),
         *plan_container_hooks(view, options, "createContainer", "created"),

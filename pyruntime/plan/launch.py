@@ -5,7 +5,6 @@ from pyruntime.base.record import Record
 from pyruntime.plan.cgroup import CgroupPlan, plan_cgroup
 from pyruntime.plan.cgroup.layout import CgroupLayout
 from pyruntime.plan.cpu_list import cpu_mask
-from pyruntime.plan.devices import plan_devices
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.identity import (
     final_environment,
@@ -19,7 +18,12 @@ from pyruntime.plan.identity import (
 from pyruntime.plan.idmap import id_map_text
 from pyruntime.plan.init import plan_console, plan_container_hooks, plan_execution_domain, plan_init
 from pyruntime.plan.mounts import plan_mounts
-from pyruntime.plan.namespaces import plan_cgroup_namespace, plan_namespaces, sees_the_host
+from pyruntime.plan.namespaces import (
+    plan_cgroup_namespace,
+    plan_early_namespaces,
+    plan_namespaces,
+    sees_the_host,
+)
 from pyruntime.plan.net_devices import MoveDevice, plan_net_devices
 from pyruntime.plan.operations import (
     CGROUPS_JOINED,
@@ -115,8 +119,11 @@ def plan_create(
     facts: HostFacts,
     layout: CgroupLayout,
     options: LaunchOptions | None = None,
+    front: tuple[Operation, ...] | None = None,
 ) -> LaunchPlan:
     """Plan a new container.  Pure: asks nothing of the machine but what `facts` and `layout` say.
+
+    `front`: what `plan_create_front` says, if that has been asked already.
 
     Raises:
         SpecError: the config asks for something that makes no sense or is not supported.
@@ -124,10 +131,8 @@ def plan_create(
     options = options or LaunchOptions()
     process = _process_of(config)
     created, joined = read_namespaces(config)
-    namespaces = created | sum(joined)
-    cgroup = plan_cgroup(
-        config, layout, container_id, rootless=facts.rootless, cgroup_manager=options.cgroup_manager
-    )
+    manager = options.cgroup_manager
+    cgroup = plan_cgroup(config, layout, container_id, rootless=facts.rootless, cgroup_manager=manager)
     view = ContainerView(
         config=config,
         container_id=container_id,
@@ -138,13 +143,12 @@ def plan_create(
         created=created,
         joined=joined,
     )
-    request, load = _plan_seccomp(config, options)
-    mounts = plan_mounts(view)
-    operations = [*_plan_front(process, facts, options), *mounts.prepare]
+    (request, load), mounts = _plan_seccomp(config, options), plan_mounts(view)
+    front = front or plan_create_front(config, facts, options)
+    operations = [*front, *_plan_preparation(process, facts, options), *mounts.prepare]
     joins_late = bool(cgroup.join_files) and not cgroup.unit and sees_the_host(view)
-    operations += _plan_entry(view, cgroup, joins_late=joins_late)
-    operations += plan_init(view, mounts, plan_devices(view), options)
-    own, parents = _plan_limits(process, namespaces)
+    operations += [*_plan_entry(view, cgroup, joins_late=joins_late), *plan_init(view, mounts, options)]
+    own, parents = _plan_limits(process, view.namespaces)
     operations += [*_plan_end(config, process, facts, load, own), *_plan_start(view, process, options)]
     return LaunchPlan(
         operations=tuple(operations),
@@ -155,7 +159,7 @@ def plan_create(
         net_devices=plan_net_devices(view),
         host_hooks=_plan_host_hooks(config.hooks or Hooks()),
         resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
-        namespaces=namespaces,
+        namespaces=view.namespaces,
         joins_late=joins_late,
     )
 
@@ -168,17 +172,15 @@ def plan_exec(
     facts: HostFacts,
     cgroup: CgroupPlan,
     options: LaunchOptions,
+    front: tuple[Operation, ...] | None = None,
 ) -> LaunchPlan:
     """Plan one more process in a running container.
 
     `namespaces` are those of the container that differ from the runtime's; `options.init_fd` is a pidfd of its
-    init.
+    init.  `front` is what `plan_exec_front` says, if that has been asked already.
     """
     request, load = _plan_seccomp(config, options)
-    operations = _plan_front(process, facts, options)
-    # A process of the container must not be able to look into this one once it is in its pid namespace.
-    operations.append(SetDumpable(dumpable=0))
-    operations += _plan_exec_entry(process, cgroup, namespaces, options)
+    operations = [*(front or plan_exec_front(process, namespaces, facts, cgroup, options))]
     if namespaces & _NEW_USER:
         operations.append(BecomeRoot())
     operations.append(NewSession())
@@ -214,9 +216,37 @@ def _plan_host_hooks(hooks: Hooks) -> tuple[HostHook, ...]:
     )
 
 
-def _plan_front(process: Process, facts: HostFacts, options: LaunchOptions) -> list[Operation]:
-    """What comes first in every plan."""
-    operations: list[Operation] = [CloseInherited(first=options.first_private), SetUmask(mask=0)]
+def plan_create_front(config: Config, facts: HostFacts, options: LaunchOptions) -> tuple[Operation, ...]:
+    """What the plan of a new container begins with: it shows nowhere, and may begin before the rest is planned.
+
+    A network namespace takes the kernel longer than all others together.
+    """
+    created, joined = read_namespaces(config)
+    early = plan_early_namespaces(created, joined, facts)
+    return (CloseInherited(first=options.first_private), SetUmask(mask=0), *early)
+
+
+def plan_exec_front(
+    process: Process, namespaces: int, facts: HostFacts, cgroup: CgroupPlan, options: LaunchOptions
+) -> tuple[Operation, ...]:
+    """What the plan of one more process begins with: the way into the container.
+
+    It may begin before the rest is planned, unless it waits for a unit that the process is to be attached to
+    (`cgroup.attach`).
+    """
+    return (
+        CloseInherited(first=options.first_private),
+        SetUmask(mask=0),
+        *_plan_preparation(process, facts, options),
+        # A process of the container must not be able to look into this one once it is in its pid namespace.
+        SetDumpable(dumpable=0),
+        *_plan_exec_entry(process, cgroup, namespaces, options),
+    )
+
+
+def _plan_preparation(process: Process, facts: HostFacts, options: LaunchOptions) -> list[Operation]:
+    """What needs the host's paths and rights."""
+    operations: list[Operation] = []
     if options.fifo_path:
         operations += [
             OpenDescriptor(descriptor_fd=options.fifo_fd, host_path=options.fifo_path, flags=_READ_AND_WRITE),

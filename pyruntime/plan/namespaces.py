@@ -1,9 +1,10 @@
 """Into the namespaces: which are joined, which are made, and in which order.
 
-A user namespace and a time namespace have to be there before the process that lives in them is cloned;
-all others are made by that clone itself.  Source: config-linux.md, "Namespaces"; namespaces(7).
+A user namespace and a time namespace have to be there before the process that lives in them is cloned, a network
+namespace may be; all others are made by that clone itself.  Source: config-linux.md, "Namespaces"; namespaces(7).
 """
 
+from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.operations import (
     MAPS_WANTED,
     MAPS_WRITTEN,
@@ -23,18 +24,25 @@ _USER = NAMESPACE_FLAGS["user"]
 _TIME = NAMESPACE_FLAGS["time"]
 _CGROUP = NAMESPACE_FLAGS["cgroup"]
 _MOUNT = NAMESPACE_FLAGS["mount"]
-_CLONED = (
-    NAMESPACE_FLAGS["pid"]
-    | NAMESPACE_FLAGS["network"]
-    | NAMESPACE_FLAGS["mount"]
-    | NAMESPACE_FLAGS["uts"]
-    | NAMESPACE_FLAGS["ipc"]
-)
+_NETWORK = NAMESPACE_FLAGS["network"]
+_CLONED = NAMESPACE_FLAGS["pid"] | _NETWORK | _MOUNT | NAMESPACE_FLAGS["uts"] | NAMESPACE_FLAGS["ipc"]
 
 
 def sees_the_host(view: ContainerView) -> bool:
     """Whether the container's init, when it is cloned, has the host's paths and the right to write there."""
     return not view.created & (_USER | _TIME) and not {_USER, _MOUNT, _CGROUP} & view.joined.keys()
+
+
+def plan_early_namespaces(
+    created: int, joined: "dict[int, tuple[str, str]]", facts: HostFacts
+) -> list[Operation]:
+    """What can be made as soon as it is known that it is wanted, without regard to anything else.
+
+    Not where the container's user namespace, made or joined, is to own the network namespace.
+    """
+    if not created & _NETWORK or created & _USER or _USER in joined or facts.rootless:
+        return []
+    return [Unshare(origin="/linux/namespaces", flags=_NETWORK)]
 
 
 def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]:
@@ -63,9 +71,9 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
     if view.created & _TIME:
         operations += _plan_time(view)
     operations.append(SetDumpable(dumpable=0))
-    operations.append(
-        Clone(origin="/linux/namespaces", flags=view.created & _CLONED, cgroup_slot=cgroup_slot)
-    )
+    early = plan_early_namespaces(view.created, view.joined, view.facts)
+    flags = view.created & _CLONED & ~(_NETWORK if early else 0)
+    operations.append(Clone(origin="/linux/namespaces", flags=flags, cgroup_slot=cgroup_slot))
     return operations
 
 

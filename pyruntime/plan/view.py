@@ -43,6 +43,11 @@ class ContainerView(Record):
         return bool(self.created & NAMESPACE_FLAGS[kind])
 
     @property
+    def namespaces(self) -> int:
+        """The flags of all namespaces other than the runtime's, new or joined."""
+        return self.created | sum(self.joined)
+
+    @property
     def has_user_namespace(self) -> bool:
         return self.has_namespace("user") or self.facts.in_user_namespace
 

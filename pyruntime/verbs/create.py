@@ -4,7 +4,14 @@ import os
 
 from pyruntime.execute.session import StartedExecutor
 from pyruntime.store.store import Store
-from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare, start_executor
+from pyruntime.verbs.creation import (
+    CreateOptions,
+    begin_with,
+    create_container,
+    load_all,
+    prepare,
+    start_executor,
+)
 from pyruntime.verbs.interface import Arguments, GlobalOptions
 from pyruntime.verbs.launching import (
     LAUNCH_OPTIONS,
@@ -37,7 +44,8 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 def _create(
     arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
 ) -> None:
-    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create)
+    begin = begin_with(executor, options)
+    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create, begin)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)

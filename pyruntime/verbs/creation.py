@@ -21,7 +21,7 @@ from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for
 from pyruntime.host.process import end_process, start_time
 from pyruntime.plan.facts import HostFacts
-from pyruntime.plan.launch import LaunchPlan, plan_create
+from pyruntime.plan.launch import LaunchPlan, plan_create, plan_create_front
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.annotations import HOOK_STDERR, HOOK_STDOUT
 from pyruntime.spec.config import Config, Hooks
@@ -30,7 +30,7 @@ from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
 from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store, check_id
-from pyruntime.verbs.interface import absolute_path
+from pyruntime.verbs.interface import GlobalOptions, absolute_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from pyruntime.execute.seccomp_listener import SeccompListener
     from pyruntime.plan.operations import Operation
+
+    Begin = Callable[[tuple[Operation, ...]], None]
 
 
 _NEW_MOUNT = 0x20000
@@ -81,8 +83,10 @@ class Prepared(Record):
     plan: LaunchPlan
 
 
-def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
+def prepare(bundle: str, container_id: str, options: CreateOptions, begin: "Begin | None" = None) -> Prepared:
     """Read, check and plan; touches nothing.  This is also what `explain` prints.
+
+    `begin` is told what the plan begins with as soon as that is known.
 
     Raises:
         SpecError: the config is wrong.
@@ -93,10 +97,32 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
     config, text = read_config(options.config_path or f"{bundle}/config.json")
     check_rules(config)
     facts = facts_for(config)
+    launch_options = _launch_options(container_id, config, options)
+    front = plan_create_front(config, facts, launch_options)
+    if begin is not None:
+        begin(front)
+    layout = read_cgroup_layout()
+    if options.cgroup_manager == "systemd":
+        from pyruntime.host.systemd import systemd_path
+
+        layout = layout.replace(systemd_path=systemd_path(layout, of_user=facts.rootless))
+    plan = plan_create(config, container_id, bundle, facts, layout, launch_options, front)
+    return Prepared(
+        container_id=container_id,
+        bundle=bundle,
+        config=config,
+        config_text=text,
+        facts=facts,
+        options=launch_options,
+        plan=plan,
+    )
+
+
+def _launch_options(container_id: str, config: Config, options: CreateOptions) -> LaunchOptions:
     base = descriptor_base(first_private(options))
     terminal = config.process is not None and config.process.terminal
     directory = f"{options.root}/{container_id}" if options.root and not options.starts else ""
-    launch_options = LaunchOptions(
+    return LaunchOptions(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
         waits_for_start=not options.starts,
@@ -112,26 +138,17 @@ def prepare(bundle: str, container_id: str, options: CreateOptions) -> Prepared:
         hook_out_fd=base + places.HOOK_OUT_FD if HOOK_STDOUT in config.annotations else -1,
         hook_err_fd=base + places.HOOK_ERR_FD if HOOK_STDERR in config.annotations else -1,
     )
-    layout = read_cgroup_layout()
-    if options.cgroup_manager == "systemd":
-        from pyruntime.host.systemd import systemd_path
-
-        layout = layout.replace(systemd_path=systemd_path(layout, of_user=facts.rootless))
-    plan = plan_create(config, container_id, bundle, facts, layout, launch_options)
-    return Prepared(
-        container_id=container_id,
-        bundle=bundle,
-        config=config,
-        config_text=text,
-        facts=facts,
-        options=launch_options,
-        plan=plan,
-    )
 
 
 def start_executor(options: CreateOptions) -> StartedExecutor:
     """The executor of most containers, in advance; it is discarded for one that wants more descriptors."""
     return StartedExecutor(first_private=first_private(options), descriptors={}, stdio=options.stdio)
+
+
+def begin_with(executor: StartedExecutor, options: GlobalOptions) -> "Begin":
+    """For `prepare`: what lets this executor begin."""
+    timed = bool(options.debug or options.trace_path)
+    return lambda front: executor.begin(front, report_steps=timed)
 
 
 def first_private(options: CreateOptions) -> int:

@@ -11,7 +11,7 @@ from pyruntime.execute.foreground import SignalForwarding, wait_in_foreground
 from pyruntime.execute.session import Session, StartedExecutor, descriptor_base
 from pyruntime.host.facts import read_host_facts
 from pyruntime.host.process import end_process, open_process, start_time
-from pyruntime.plan.launch import plan_exec
+from pyruntime.plan.launch import plan_exec, plan_exec_front
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.spec.config import Capabilities, Config, Process, User
 from pyruntime.spec.load import decode_config
@@ -33,6 +33,10 @@ from pyruntime.verbs.launching import (
     warn_of_capabilities,
 )
 from pyruntime.verbs.sub_cgroup import exec_cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.operations import Operation
 
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
@@ -119,9 +123,10 @@ def _prepare(
 ) -> "Execution":
     config = decode_config(config_text, without=("mounts", "hooks"))
     process = _process(arguments, config)
+    execution = Execution(arguments, options, state, config, process, entrance)
     check_process_rules(config.replace(process=process))
     warn_of_capabilities(config, process, options)
-    return Execution(arguments, options, state, config, process, entrance)
+    return execution
 
 
 def _process(arguments: Arguments, config: Config) -> Process:
@@ -220,6 +225,11 @@ class Entrance:
         descriptors = {places.INIT_FD: self.init}
         self.executor = StartedExecutor(first_private=self.first_private, descriptors=descriptors)
 
+    def begin(self, front: "tuple[Operation, ...]", *, report_steps: bool) -> None:
+        """Let the executor, if there is one, carry out what its plan is going to begin with."""
+        if self.executor is not None:
+            self.executor.begin(front, report_steps=report_steps)
+
     def close(self) -> None:
         """Once the executor is at work, or is not wanted; a second call does nothing."""
         if self.init >= 0:
@@ -255,6 +265,18 @@ class Execution:
             from pyruntime.verbs.systemd_driver import load_systemd_driver
 
             load_systemd_driver()
+        base = descriptor_base(entrance.first_private)
+        self.facts = read_host_facts()
+        self.launch_options = LaunchOptions(
+            first_private=entrance.first_private,
+            listen_fds=listen_descriptors(),
+            init_fd=base + places.INIT_FD,
+            listener_fd=base + places.LISTENER_FD,
+        )
+        self.front = plan_exec_front(process, state.namespaces, self.facts, self.cgroup, self.launch_options)
+        # Not into a unit, which takes an order, nor into a frozen cgroup, where it could not be ended any more.
+        if not self.cgroup.attach and not arguments.flag("ignore-paused"):
+            entrance.begin(self.front, report_steps=bool(options.debug or options.trace_path))
 
     def carry_out(self) -> int:
         path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)
@@ -281,16 +303,13 @@ class Execution:
     def _launch(self, console: int) -> int:
         state, arguments, entrance = self.state, self.arguments, self.entrance
         pidfd_socket = pidfd_connection(arguments)
-        base = descriptor_base(entrance.first_private)
-        options = LaunchOptions(
-            first_private=entrance.first_private,
-            listen_fds=listen_descriptors(),
-            console_fd=base + places.CONSOLE_FD if console >= 0 else -1,
-            init_fd=base + places.INIT_FD,
-            listener_fd=base + places.LISTENER_FD,
+        options, facts = self.launch_options, self.facts
+        if console >= 0:
+            base = descriptor_base(entrance.first_private)
+            options = options.replace(console_fd=base + places.CONSOLE_FD)
+        plan = plan_exec(
+            self.config, self.process, state.id, state.namespaces, facts, self.cgroup, options, self.front
         )
-        facts = read_host_facts()
-        plan = plan_exec(self.config, self.process, state.id, state.namespaces, facts, self.cgroup, options)
         descriptors = {places.INIT_FD: entrance.init}
         if console >= 0:
             descriptors[places.CONSOLE_FD] = console

@@ -7,7 +7,14 @@ from pyruntime.execute.session import StartedExecutor
 from pyruntime.store.state import ContainerState
 from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
-from pyruntime.verbs.creation import CreateOptions, create_container, load_all, prepare, start_executor
+from pyruntime.verbs.creation import (
+    CreateOptions,
+    begin_with,
+    create_container,
+    load_all,
+    prepare,
+    start_executor,
+)
 from pyruntime.verbs.delete import delete_container
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 from pyruntime.verbs.launching import (
@@ -46,7 +53,8 @@ def _run(
     arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
 ) -> int:
     container_id, detached = arguments.positional[0], arguments.flag("detach")
-    prepared = prepare(arguments.get("bundle", "."), container_id, create)
+    begin = begin_with(executor, options)
+    prepared = prepare(arguments.get("bundle", "."), container_id, create, begin)
     store = Store(options.root)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)

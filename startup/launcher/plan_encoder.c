@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char encode_operations_text[] =
-    "encode_operations(operations, known, learn) -> (operations, data); raises ValueError(step) for a NUL";
+    "encode_operations(operations, known, learn, first step) -> (operations, data); raises ValueError(step) for a NUL";
 
 struct buffer {
     char *start;
@@ -135,7 +135,8 @@ static int append_operation(struct buffer *words, struct buffer *data, PyObject 
 
 PyObject *encode_operations(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 3 || !PyTuple_Check(arguments[0]) || !PyDict_Check(arguments[1])) {
+    size_t first = count == 4 ? PyLong_AsSize_t(arguments[3]) : 0;
+    if (count != 4 || (first == (size_t)-1 && PyErr_Occurred()) || !PyTuple_Check(arguments[0]) || !PyDict_Check(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, encode_operations_text);
         return NULL;
     }
@@ -145,7 +146,7 @@ PyObject *encode_operations(PyObject *Py_UNUSED(module), PyObject *const *argume
     for (; index < PyTuple_GET_SIZE(arguments[0]); index++) {
         PyObject *operation = PyTuple_GET_ITEM(arguments[0], index);
         PyObject *names = names_of((PyObject *)Py_TYPE(operation), arguments[1], arguments[2]);
-        int done = names ? append_operation(&words, &data, operation, names, (size_t)index + 1) : -1;
+        int done = names ? append_operation(&words, &data, operation, names, first + (size_t)index) : -1;
         Py_XDECREF(names);
         if (done != 0)
             break;

@@ -17,6 +17,7 @@ def encode_operations(
     operations: tuple[object, ...],
     known: dict[Any, tuple[str, ...]],
     learn: Callable[[Any], tuple[str, ...]],
+    first_step: int,
     /,
 ) -> tuple[bytes, bytes]: ...
 def forward_signals(numbers: bytes, descriptor: int, /) -> None: ...

@@ -111,9 +111,14 @@ _write = cgroups.write_value
 _rmdir = os.rmdir
 
 
-def _encode_less(operations: "tuple[Operation, ...]", *, report_steps: bool) -> bytes:
-    encode_plan(operations, report_steps=report_steps)
-    return encode_plan(tuple(_without_privilege(operations)), report_steps=report_steps)
+def _encode_less(
+    operations: "tuple[Operation, ...]", *, report_steps: bool, first_step: int = 1, continues: bool = False
+) -> bytes:
+    whole, less = (
+        encode_plan(steps, report_steps=report_steps, first_step=first_step, continues=continues)
+        for steps in (operations, tuple(_without_privilege(operations)))
+    )
+    return less if whole else b""
 
 
 def _without_privilege(operations: "Iterable[Operation]") -> "Iterable[Operation]":
@@ -122,8 +127,9 @@ def _without_privilege(operations: "Iterable[Operation]") -> "Iterable[Operation
             yield Clone(flags=0)
         elif isinstance(operation, CloseInherited | OpenDescriptor | Await | Tell | AwaitStart):
             yield operation
-    yield FindExecutable(name="/bin/true", search_path="")
-    yield Execute(arguments=("true",), environment=())
+        elif isinstance(operation, Execute):
+            yield FindExecutable(name="/bin/true", search_path="")
+            yield Execute(arguments=("true",), environment=())
 
 
 def _write_value(path: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """What fails once the process is there already: it is ended, and nothing of it is left."""
 
+import json
 import os
 import socket
 import subprocess
@@ -115,7 +116,7 @@ def test_a_state_directory_without_room(runtime: Runtime) -> None:
     """Whatever does not fit any more: the error says so, and the directory is empty again."""
     bundle, reasons = runtime.bundle("true"), set()
     runtime.root.mkdir()
-    for inodes in range(3, 8):
+    for inodes in range(2, 8):
         subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes}", "none", runtime.root], check=True
         )
@@ -133,6 +134,31 @@ def test_a_state_directory_without_room(runtime: Runtime) -> None:
         "cannot make the gate of start: no space left on device",
         "",
     }
+
+
+def test_an_exec_that_was_begun_in_advance_leaves_the_container_when_its_plan_is_wrong(
+    runtime: Runtime,
+) -> None:
+    name = runtime.new_id()
+    runtime.call("run", "-d", "--bundle", str(runtime.bundle("sleep", "100")), name)
+    process = runtime.directory / "process.json"
+    limit = {"type": "RLIMIT_NONE", "soft": 1, "hard": 1}
+    process.write_text(json.dumps({"args": ["true"], "cwd": "/", "rlimits": [limit]}))
+    for _ in range(5):
+        failed = runtime.call("exec", "--process", str(process), name, check=False)
+        assert (failed.returncode, processes_of(name)) == (255, ["sleep\x00100\x00"])
+        assert "/process/rlimits/0/type" in failed.stderr
+
+
+def test_what_fails_of_what_was_begun_in_advance_is_told(runtime: Runtime) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["resources"] = {"pids": {"limit": 1}}
+
+    name = runtime.new_id()
+    runtime.call("run", "-d", "--bundle", str(runtime.bundle("sleep", "100", edit=edit)), name)
+    failed = runtime.call("exec", name, "true", check=False)
+    assert (failed.returncode, processes_of(name)) == (255, ["sleep\x00100\x00"])
+    assert "clone3: resource temporarily unavailable" in failed.stderr
 
 
 def test_what_was_started_in_advance_goes_before_the_program_starts_again(runtime: Runtime) -> None:

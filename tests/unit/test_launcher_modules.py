@@ -300,7 +300,7 @@ def encoded(encode: Any, *steps: Record) -> Any:
         return known[cls]
 
     try:
-        return encode(steps, known, learn)
+        return encode(steps, known, learn, 1)
     except (ValueError, UnicodeEncodeError) as error:
         return type(error), error.args
 
@@ -331,6 +331,10 @@ def test_the_encoder_of_plans_keeps_defaults_and_refuses_what_it_does_not_know(o
     assert ours_ == theirs_
     assert ours_[0][:8] == bytes([33, 0, 4, 0, 1, 0, 0, 0])
     with pytest.raises(TypeError, match="a plan cannot hold"):
-        ours.encode_operations((Step(number=1, text=1.5),), {Step: ("number", "text")}, None)  # type: ignore[arg-type]
+        ours.encode_operations((Step(number=1, text=1.5),), {Step: ("number", "text")}, None, 1)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        ours.encode_operations([], {}, None)
+        ours.encode_operations([], {}, None, 1)
+    with pytest.raises(TypeError):
+        ours.encode_operations((), {}, None, -1)
+    later = [each((other,), {}, lambda _cls: (), 7) for each in (ours.encode_operations, encode_operations)]
+    assert later == [(bytes([51, 0, 0, 0, 7, 0, 0, 0]), b"")] * 2

@@ -35,6 +35,7 @@ struct plan {
 };
 #define PLAN_HEADER_SIZE 24
 #define PLAN_REPORTS_STEPS 1
+#define PLAN_CONTINUES 2 /* once it is carried out another one comes */
 size_t plan_size(const unsigned char *header);
 bool plan_open(struct plan *plan, const unsigned char *bytes, size_t size);
 bool plan_check(struct plan *plan, uint32_t *largest_list);

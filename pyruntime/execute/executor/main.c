@@ -1,6 +1,6 @@
 /* The executor: carries out a plan that Python has made, one small function for each operation.
 
-   executor FIRST_FD REPORT_FD ORDER_FD   carry out the plan that comes first on ORDER_FD
+   executor FIRST_FD REPORT_FD ORDER_FD   carry out the plans that come on ORDER_FD
    executor --check                       only check the plan on standard input
    executor --operations                  print the vocabulary */
 #define _GNU_SOURCE
@@ -49,6 +49,7 @@ static int print_operations(void)
 }
 
 static bool nothing_came;
+static uint32_t largest_list;
 
 /* How many bytes came before the end. */
 static size_t read_fully(int fd, unsigned char *into, size_t size)
@@ -64,7 +65,7 @@ static size_t read_fully(int fd, unsigned char *into, size_t size)
     return done;
 }
 
-static bool load(int fd, struct plan *plan, uint32_t *largest_list)
+static bool load(int fd, struct plan *plan)
 {
     unsigned char header[PLAN_HEADER_SIZE];
     size_t got = read_fully(fd, header, sizeof header);
@@ -79,7 +80,7 @@ static bool load(int fd, struct plan *plan, uint32_t *largest_list)
     memcpy(bytes, header, sizeof header);
     if (read_fully(fd, bytes + sizeof header, size - sizeof header) != size - sizeof header)
         return false;
-    return plan_open(plan, bytes, size) && plan_check(plan, largest_list);
+    return plan_open(plan, bytes, size) && plan_check(plan, &largest_list);
 }
 
 static int64_t now(void)
@@ -88,6 +89,16 @@ static int64_t now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Room for two vectors of the longest list, HOME and the ends: nothing is allocated after this. */
+static void make_room(void)
+{
+    size_t room = ((size_t)largest_list * 2 + 8) * sizeof(char *);
+
+    vector_space = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (vector_space == MAP_FAILED)
+        fail("mmap", "");
 }
 
 static void carry_out(struct plan *plan)
@@ -107,12 +118,11 @@ static void carry_out(struct plan *plan)
 int main(int argc, char **argv)
 {
     struct plan plan;
-    uint32_t largest_list;
 
     if (argc == 2 && strcmp(argv[1], "--operations") == 0)
         return print_operations();
     if (argc == 2 && strcmp(argv[1], "--check") == 0)
-        return load(STDIN_FILENO, &plan, &largest_list) ? 0 : 2;
+        return load(STDIN_FILENO, &plan) ? 0 : 2;
     if (argc != 4)
         return 2;
     const uint64_t none = 0;
@@ -120,16 +130,14 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     parent_fds = (unsigned)atoi(argv[1]);
     report_begin(atoi(argv[2]), atoi(argv[3]));
-    if (!load(atoi(argv[3]), &plan, &largest_list)) {
-        if (nothing_came) /* started in advance, and then there was nothing to do */
-            return 0;
-        fail_text(0, "the plan is malformed: pyruntime and its executor are of different versions");
-    }
-    /* Room for two vectors of the longest list, HOME and the ends: nothing is allocated after this. */
-    size_t room = ((size_t)largest_list * 2 + 8) * sizeof(char *);
-    vector_space = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (vector_space == MAP_FAILED)
-        fail("mmap", "");
-    carry_out(&plan);
+    do {
+        if (!load(atoi(argv[3]), &plan)) {
+            if (nothing_came) /* started in advance, and then there was nothing to do */
+                return 0;
+            fail_text(0, "the plan is malformed: pyruntime and its executor are of different versions");
+        }
+        make_room();
+        carry_out(&plan);
+    } while ((plan.flags & PLAN_CONTINUES) != 0);
     return 0;
 }
