@@ -12,6 +12,8 @@ else:
     import _signal
 
 _ENDED = ("Z", "X", "x")
+# More than the fields up to the start time can take.
+_STAT_SIZE = 1000
 
 
 def start_time(pid: int) -> int:
@@ -23,7 +25,7 @@ def start_time(pid: int) -> int:
     except OSError:
         return 0
     try:
-        text = os.read(descriptor, 4096)
+        text = os.read(descriptor, _STAT_SIZE)
     except ProcessLookupError:
         return 0
     finally:
@@ -33,7 +35,7 @@ def start_time(pid: int) -> int:
 
 def parse_start_time(stat: str) -> int:
     """Field 22 of /proc/PID/stat; 0 for a zombie.  The name may hold blanks and brackets."""
-    fields = stat.rpartition(")")[2].split()
+    fields = stat.rpartition(")")[2].split(None, 20)
     if len(fields) < 20 or fields[0] in _ENDED:
         return 0
     return int(fields[19])

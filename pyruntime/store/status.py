@@ -13,8 +13,8 @@ RUNNING = "running"
 PAUSED = "paused"
 STOPPED = "stopped"
 
-# controller -> (file, what it says of a frozen cgroup); "" is cgroup v2
-_FREEZERS = {"freezer": ("freezer.state", "FROZEN FREEZING"), "": ("cgroup.freeze", "1")}
+# What the file of a freezer says of a frozen cgroup, of either version.
+_FROZEN = (b"FROZEN\n", b"FREEZING\n", b"1\n")
 
 
 def status_of(state: ContainerState, directory: str) -> str:
@@ -26,11 +26,11 @@ def status_of(state: ContainerState, directory: str) -> str:
         return CREATING if state.creating else STOPPED
     if not is_alive(state.pid, state.pid_start_time):
         return STOPPED
-    if _is_frozen(state.cgroup_paths):
+    if is_frozen(state.cgroup_paths):
         return PAUSED
-    if os.path.exists(f"{directory}/{FIFO}"):
+    if os.access(f"{directory}/{FIFO}", os.F_OK):
         return CREATED
-    unfinished = state.creating or os.path.exists(f"{directory}/{UNFINISHED_FIFO}")
+    unfinished = state.creating or os.access(f"{directory}/{UNFINISHED_FIFO}", os.F_OK)
     return CREATING if unfinished else RUNNING
 
 
@@ -64,15 +64,16 @@ def state_document(state: ContainerState, status: str) -> dict[str, object]:
     return document
 
 
-def _is_frozen(paths: dict[str, str]) -> bool:
-    controller = "freezer" if "freezer" in paths else ""
-    name, words = _FREEZERS[controller]
+def is_frozen(cgroup_paths: dict[str, str]) -> bool:
+    """Whether the processes in these cgroups are frozen; the path of each controller, "" is cgroup v2."""
+    version_1 = cgroup_paths.get("freezer")
+    path = f"{version_1}/freezer.state" if version_1 else f"{cgroup_paths.get('', '')}/cgroup.freeze"
     try:
-        descriptor = os.open(f"{paths.get(controller, '')}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return os.read(descriptor, 64).decode().strip() in words.split()
+        return os.read(descriptor, 64) in _FROZEN
     except OSError:
         return False
     finally:

@@ -5,7 +5,7 @@ import os
 from pyruntime.base.errors import ExpectedError, StateError, UsageError
 from pyruntime.host.process import open_process, signal_process
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import STOPPED, status_of
+from pyruntime.store.status import is_frozen
 from pyruntime.store.store import Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
@@ -68,22 +68,18 @@ def kill_container(store: Store, container_id: str, signal: int, *, every_proces
         HostError: the signal may not be sent.
     """
     state = store.load(container_id)
-    status = status_of(state, store.directory(container_id))
-    if every_process:
+    if not every_process:
+        signal_init(state, signal)
+    elif state.pid:
         # Of a container that has no process yet the cgroup may still be somebody else's.
-        if state.pid:
-            _signal_cgroup(state, signal)
-        return
-    if status == STOPPED or not state.pid:
-        raise StateError(_NOT_RUNNING, where=container_id)
-    signal_init(state, signal)
+        _signal_cgroup(state, signal)
 
 
 def signal_init(state: ContainerState, signal: int) -> None:
     """Signal the init, beyond doubt the one that was started; after SIGKILL a frozen cgroup is thawed.
 
     Raises:
-        StateError: it has ended.
+        StateError: it has ended, or there is none yet.
         HostError: the signal may not be sent.
     """
     try:
@@ -110,10 +106,10 @@ def _signal_cgroup(state: ContainerState, signal: int) -> None:
 
 def thaw(state: ContainerState) -> None:
     """Let killed processes of a frozen cgroup die; in cgroup v1 they would stay for ever."""
-    from pyruntime.execute.cgroups import is_frozen, set_frozen
-
-    if not is_frozen(state.cgroup_directories):
+    if not is_frozen(state.cgroup_paths):
         return
+    from pyruntime.execute.cgroups import set_frozen
+
     try:
         set_frozen(state.cgroup_directories, frozen=False)
     except (ExpectedError, OSError):

@@ -7,7 +7,16 @@ from pyruntime.base.errors import ExpectedError, HostError, StateError, errno_te
 from pyruntime.base.files import read_file
 from pyruntime.host.process import end_process, open_process, wait_for_end
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_document, status_of
+from pyruntime.store.status import (
+    CREATED,
+    CREATING,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    hook_document,
+    is_frozen,
+    status_of,
+)
 from pyruntime.store.store import FAILURE, FIFO, Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 
@@ -39,15 +48,16 @@ def start_container(store: Store, container_id: str) -> None:
     with store.lock(container_id):
         state = store.load(container_id)
         directory = store.directory(container_id)
-        status = status_of(state, directory)
-        if status != CREATED:
-            raise StateError(_REFUSALS[status], where=container_id)
+        # The questions of status_of, each asked by what is to be done anyway.
         try:
             init = open_process(state.pid, state.pid_start_time)
         except ProcessLookupError:
-            raise StateError(_REFUSALS[STOPPED], where=container_id) from None
+            refusal = CREATING if state.creating and not state.pid else STOPPED
+            raise StateError(_REFUSALS[refusal], where=container_id) from None
         try:
-            _open_gate(directory, init, container_id)
+            if is_frozen(state.cgroup_paths):
+                raise StateError(_REFUSALS[PAUSED], where=container_id)
+            _open_gate(directory, init, state)
             _raise_failure(directory, init, container_id)
         finally:
             os.close(init)
@@ -55,7 +65,7 @@ def start_container(store: Store, container_id: str) -> None:
             run_poststart(store, state)
 
 
-def _open_gate(directory: str, init: int, container_id: str) -> None:
+def _open_gate(directory: str, init: int, state: ContainerState) -> None:
     """Let the init go on and wait until it has executed the user's process, or died.
 
     The init holds the fifo open, close-on-exec: once nobody reads it any more, the deed is done.
@@ -63,9 +73,13 @@ def _open_gate(directory: str, init: int, container_id: str) -> None:
     path = f"{directory}/{FIFO}"
     try:
         gate = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        status = status_of(state, directory)
+        # If it is there by now the create has just ended.
+        raise StateError(_REFUSALS[CREATING if status == CREATED else status], where=state.id) from None
     except OSError:
         # No reader: the init is gone.
-        raise StateError(_REFUSALS[STOPPED], where=container_id) from None
+        raise StateError(_REFUSALS[STOPPED], where=state.id) from None
     try:
         os.write(gate, b"0")
         os.unlink(path)
@@ -83,10 +97,13 @@ def _open_gate(directory: str, init: int, container_id: str) -> None:
 
 def _raise_failure(directory: str, init: int, container_id: str) -> None:
     """What the init left behind if it could not become the user's process."""
+    path = f"{directory}/{FAILURE}"
     try:
-        text = read_file(f"{directory}/{FAILURE}").decode("utf-8", "surrogateescape").strip()
+        if os.stat(path).st_size == 0:
+            return
     except FileNotFoundError:
         return
+    text = read_file(path).decode("utf-8", "surrogateescape").strip()
     if text:
         wait_for_end(init, _END_OF_INIT_MS)
         prefix = "unable to start container process: "

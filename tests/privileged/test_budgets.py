@@ -21,10 +21,10 @@ __all__ = ["runtime"]
 # verb -> (system calls, files opened, private memory in KiB); calls without those that only make pages writable
 BUDGETS = {
     "create": (200, 32, 1800),
-    "start": (65, 8, 850),
+    "start": (50, 7, 850),
     "state": (45, 4, 800),
     "exec": (215, 9, 1400),
-    "kill": (65, 6, 900),
+    "kill": (40, 4, 850),
     "delete": (75, 6, 900),
     "run": (350, 36, 1900),
 }
