@@ -9,6 +9,10 @@ from pyruntime.cli.options import GLOBAL_OPTIONS, parse, parse_globals, parse_ve
 from pyruntime.verbs import VERBS
 from pyruntime.verbs.interface import Arguments, GlobalOptions, write_output
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 EXEC_FAILED = 255
 UNKNOWN_VERB = 3
 INTERRUPTED = 130
@@ -54,8 +58,7 @@ def _run_verb(verb: str, words: list[str], options: GlobalOptions, log: Log) -> 
     container_id = ""
     try:
         name, least, _ = VERBS[verb]
-        __import__(name)
-        module = sys.modules[name]
+        module = sys.modules.get(name) or _load(name)
         try:
             arguments = parse_verb(verb, words, module.OPTIONS)
         except UsageError as error:
@@ -71,6 +74,11 @@ def _run_verb(verb: str, words: list[str], options: GlobalOptions, log: Log) -> 
         _report(verb, container_id, error, options, log)
         return EXEC_FAILED if verb == "exec" else 1
     return code
+
+
+def _load(name: str) -> "ModuleType":
+    __import__(name)
+    return sys.modules[name]
 
 
 def _report(verb: str, container_id: str, error: BaseException, options: GlobalOptions, log: Log) -> None:

@@ -18,7 +18,7 @@ from pyruntime.base.files import read_file
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.store.state import ContainerState
 
-_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 FIFO = "exec.fifo"
 UNFINISHED_FIFO = "unfinished.fifo"  # the same, as long as the create is at work
 FAILURE = "start-failure"
@@ -40,7 +40,7 @@ def check_id(container_id: str) -> None:
 
 def _is_id(name: str) -> bool:
     # runc allows a dot in front; here such names are the store's own.
-    return not name.startswith(".") and _ID_CHARACTERS.issuperset(name)
+    return name[:1] != "." and not name.strip(_ID_CHARACTERS)
 
 
 class Lock:

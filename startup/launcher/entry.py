@@ -54,6 +54,8 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
+        if not self._pending:
+            return
         data, self._pending = self._pending.encode("utf-8", self.errors), ""
         while data:
             data = data[os.write(self._descriptor, data) :]
