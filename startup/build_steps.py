@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class UnavailableError(Exception):
     """A tier cannot be built here; the text says why."""
 
 
-def run(*command: str | Path, where: Path | None = None) -> str:
+def run(*command: str | Path, where: Path | None = None, environment: dict[str, str] | None = None) -> str:
     """Run a step of the build; returns its output.
 
     Raises:
@@ -29,6 +30,7 @@ def run(*command: str | Path, where: Path | None = None) -> str:
         result = subprocess.run(
             words,
             cwd=where,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -62,6 +64,12 @@ def symbol_addresses(path: Path) -> list[tuple[int, str]]:
     return [(int(words[0], 16), words[2]) for words in lines]
 
 
+def symbol_sizes(path: Path) -> dict[str, int]:
+    """How large the variables and functions of a program are, in bytes."""
+    lines = [line.split() for line in run("nm", "--print-size", "--defined-only", path).splitlines()]
+    return {words[3]: int(words[1], 16) for words in lines if len(words) == 4}
+
+
 def symbol_at(symbols: list[tuple[int, str]], address: int) -> str:
     """The name of the variable at an address."""
     return symbols[bisect.bisect_right(symbols, (address, "\x7f")) - 1][1]
@@ -92,3 +100,23 @@ def fixed_addresses() -> Iterator[None]:
         yield
     finally:
         library.personality(before)
+
+
+def self_test(program: Path) -> None:
+    """Run what was built: it must start, read and refuse as it should.
+
+    Raises:
+        UnavailableError: it does not.
+    """
+    version = run(program, "--version")
+    if not version.startswith("pyruntime version "):
+        raise UnavailableError(f"--version prints {version!r}")
+    with tempfile.TemporaryDirectory(prefix="pyruntime-launcher-") as bundle:
+        run(program, "spec", "--bundle", bundle)
+        plan = run(program, "explain", bundle)
+        if "/linux/maskedPaths" not in plan:
+            raise UnavailableError(f"explain prints {plan[:100]!r}")
+        words = [str(program), "--root", f"{bundle}/root", "state", "missing"]
+        refused = subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIME_LIMIT)
+        if refused.returncode != 1 or "does not exist" not in refused.stderr:
+            raise UnavailableError(f"state of a missing container: {refused.returncode}, {refused.stderr!r}")

@@ -21,15 +21,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from build_steps import (
-    TIME_LIMIT,
     UnavailableError,
     fixed_addresses,
     provided,
     run,
+    self_test,
     symbol_addresses,
     symbol_at,
+    symbol_sizes,
     writable_sections,
 )
+from executable import Program, check_processor, range_lists, whole_programs
 from heap_layout import Layout, plan_layout
 
 HERE = Path(__file__).resolve().parent
@@ -69,12 +71,10 @@ SURROUNDINGS = (
     {"HOME": "/root", "LANG": "C.UTF-8", "PYTHONHASHSEED": "1", "TZ": "UTC+0"},
     {"HOME": "/none", "LANG": "de_DE.8", "PYTHONHASHSEED": "7", "TZ": "UTC-5"},
 )
-PAGE = 4096
 # As in written_pages.c.
 STAGES = 6
 # Of the rehearsal: make, or with "whole" remove, the containers that the stages want.
 PREPARING = 6
-RANGES = 1024
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def build_program(program: Path, script: str, interpreter_path: str, packages: P
     if forced in ("", "1"):
         try:
             saved_heap(interpreter, packages, executor, program)
-            self_test(program, script)
+            self_test(program)
             return f"{program.name}: tier 1 (saved heap)"
         except UnavailableError as reason:
             if forced:
@@ -208,7 +208,7 @@ def build_program(program: Path, script: str, interpreter_path: str, packages: P
     if forced in ("", "2"):
         try:
             embedded(interpreter, packages, executor, program, note)
-            self_test(program, script)
+            self_test(program)
             return f"{program.name}: tier 2 (embedded interpreter){note}"
         except UnavailableError as reason:
             if forced:
@@ -217,26 +217,6 @@ def build_program(program: Path, script: str, interpreter_path: str, packages: P
     program.write_text(script.replace('NOTE = ""', f"NOTE = {note!r}"))
     program.chmod(0o755)
     return f"{program.name}: tier 3 (script){note}"
-
-
-def self_test(program: Path, _script: str) -> None:
-    """Run what was built: it must start, read and refuse as it should.
-
-    Raises:
-        UnavailableError: it does not.
-    """
-    version = run(program, "--version")
-    if not version.startswith("pyruntime version "):
-        raise UnavailableError(f"--version prints {version!r}")
-    with tempfile.TemporaryDirectory(prefix="pyruntime-launcher-") as bundle:
-        run(program, "spec", "--bundle", bundle)
-        plan = run(program, "explain", bundle)
-        if "/linux/maskedPaths" not in plan:
-            raise UnavailableError(f"explain prints {plan[:100]!r}")
-        words = [str(program), "--root", f"{bundle}/root", "state", "missing"]
-        refused = subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIME_LIMIT)
-        if refused.returncode != 1 or "does not exist" not in refused.stderr:
-            raise UnavailableError(f"state of a missing container: {refused.returncode}, {refused.stderr!r}")
 
 
 # Both tiers
@@ -355,14 +335,15 @@ class SavedHeap(Build):
         if self._layout.placed:
             sizes = self._layout.sizes()
             defines += [f"-DPLACES={','.join(map(str, sizes))}", f"-DPLACED={sum(sizes)}"]
-        for name in ("allocator", "placement", "tracing", "written_pages"):
+        for name in ("allocator", "placement", "tracing", "whole_program", "written_pages"):
             objects.append(self.work / f"{name}.o")
             run(
                 self.compiler, *FLAGS, *defines, "-isystem", self.interpreter.include,
                 "-I", HERE / "launcher", "-c", HERE / "saved_heap" / f"{name}.c", "-o", objects[-1],
             )  # fmt: skip
+        entry = ("-Wl,-e,launcher_start",) if whole_programs() else ()
         run(
-            self.compiler, "-static", "-no-pie", "-Wl,-z,norelro", "-o", self.work / "launcher",
+            self.compiler, "-static", "-no-pie", "-Wl,-z,norelro", *entry, "-o", self.work / "launcher",
             self.work / "program.o", *objects,
             *libraries("MODLIBS"), *libraries("LIBS"), *libraries("SYSLIBS"), "-lm", "-lpthread",
         )  # fmt: skip
@@ -447,28 +428,41 @@ class SavedHeap(Build):
     def finish(self, saved: Path, target: Path) -> None:
         """Put the saved sections into the executable, and the list of pages that are written to."""
         rehearsing = self._with_sections(saved)
-        with self._containers(rehearsing):
-            lists = [self._rehearse(rehearsing, stage) for stage in range(STAGES)]
-        stages = [sorted(map(int, text.split())) for text in lists]
-        for later in stages[1:]:
-            later[:] = sorted({*later}.difference(stages[0]))
-        ranges = self.work / "savedranges"
-        ranges.write_bytes(b"".join(range_list(pages) for pages in stages))
-        run("objcopy", "--strip-all", f"--update-section=savedranges={ranges}", rehearsing, target)
-        target.chmod(0o755)
+        try:
+            whole = self._whole_program(rehearsing)
+        except UnavailableError as reason:
+            sys.stderr.write(f"the C library starts with each command: {reason}\n")
+            whole = rehearsing
+        with self._containers(whole):
+            lists = [self._rehearse(whole, stage) for stage in range(STAGES)]
+        symbols = symbol_addresses(self.work / "launcher")
+        address = next(address for address, symbol in symbols if symbol == "launcher_ranges")
+        program = Program(whole)
+        program.write(address, range_lists([[*map(int, text.split())] for text in lists]))
+        program.save(target)
 
+    def _whole_program(self, rehearsing: Path) -> Path:
+        """The executable with all of its variables as they are at the beginning of main().
 
-def range_list(pages: list[int]) -> bytes:
-    """The list of ranges that written_pages.c wants for one stage."""
-    bounds: list[list[int]] = []
-    for page in pages:
-        if bounds and bounds[-1][1] == page:
-            bounds[-1][1] += PAGE
-        else:
-            bounds.append([page, page + PAGE])
-    vectors = ((start, end - start) for start, end in bounds[:RANGES])
-    data = b"".join(number.to_bytes(8, sys.byteorder) for vector in vectors for number in vector)
-    return data.ljust(RANGES * 16, b"\0")
+        Raises:
+            UnavailableError: not with this processor or C library.
+        """
+        if not whole_programs():
+            raise UnavailableError("only for x86-64")
+        variables, whole = self.work / "variables", self.work / "whole"
+        features = symbol_sizes(self.work / "launcher").get("_dl_x86_cpu_features", 0)
+        with fixed_addresses():
+            # Restartable sequences would have to be registered by each process.
+            run(
+                rehearsing, "save", variables, str(features),
+                where=self.work, environment={"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+            )  # fmt: skip
+        program = Program(rehearsing)
+        program.replace_variables(variables.read_bytes())
+        check_processor(program, symbol_addresses(self.work / "launcher"))
+        program.save(whole)
+        self._rehearse(whole, 0)
+        return whole
 
 
 # Tier 2

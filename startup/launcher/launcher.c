@@ -238,13 +238,10 @@ static _Noreturn void rehearse(int stage, int whole, int trace)
     PyObject *result = module ? PyObject_CallMethod(module, "rehearse", "ii", stage, whole) : NULL;
     if (result == NULL)
         give_up();
-    if (trace) {
+    if (trace)
         end_tracing();
-    } else {
-#define SECTION(name) list_written_pages(__start_##name, __stop_##name);
-        SECTIONS
-#undef SECTION
-    }
+    else
+        list_written_pages();
     fflush(stdout);
     _exit(0);
 }
@@ -254,10 +251,16 @@ int main(int count, char **words)
     if (saved) {
         int rehearsal = written_pages_unknown() && (count == 2 || count == 3);
         int trace = rehearsal && count == 3 && strcmp(words[2], "trace") == 0;
+        if (program_was_saved()) {
+            PyThreadState_Get()->native_thread_id = PyThread_get_thread_native_id();
+        } else {
+            populate_written_pages(0);
+            adopt_thread();
+        }
+        if (written_pages_unknown() && count == 4 && strcmp(words[1], "save") == 0)
+            save_program(words[2], strtoul(words[3], NULL, 10));
         if (trace)
             begin_tracing();
-        populate_written_pages(0);
-        adopt_thread();
         read_environment();
         if (rehearsal)
             rehearse(atoi(words[1]), count == 3, trace);

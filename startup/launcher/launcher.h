@@ -50,6 +50,11 @@ void end_tracing(void);
 /* written_pages.c */
 int written_pages_unknown(void);
 void populate_written_pages(int stage);
-void list_written_pages(const char *from, const char *to);
+void find_writable(char **start, char **end);
+void list_written_pages(void);
+
+/* whole_program.c: save all variables, the C library's, too, and end; whether that was done */
+void save_program(const char *path, size_t features);
+int program_was_saved(void);
 
 #endif

@@ -9,6 +9,7 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -28,29 +29,44 @@
 /* No more than the kernel takes in one call (UIO_MAXIOV). */
 enum { STAGES = 6, RANGES = 1024 };
 
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+
 /* For each stage; the list ends with zeros. */
-static struct iovec ranges[STAGES][RANGES] __attribute__((section("savedranges"))) = {{{0}}};
+struct iovec launcher_ranges[STAGES][RANGES] __attribute__((section("savedranges"))) = {{{0}}};
 
 int written_pages_unknown(void)
 {
-    return ranges[0][0].iov_len == 0;
+    return launcher_ranges[0][0].iov_len == 0;
 }
 
 void populate_written_pages(int stage)
 {
     int count = 0;
-    while (count < RANGES && ranges[stage][count].iov_len != 0)
+    while (count < RANGES && launcher_ranges[stage][count].iov_len != 0)
         count++;
-    if (syscall(SYS_process_madvise, PIDFD_SELF, ranges[stage], (unsigned long)count, MADV_POPULATE_WRITE, 0UL) > 0)
+    if (syscall(SYS_process_madvise, PIDFD_SELF, launcher_ranges[stage], (unsigned long)count, MADV_POPULATE_WRITE, 0UL) > 0)
         return;
     /* An older kernel wants them one by one; before 5.14 it refuses, and the pages are copied when they are written to. */
     for (int index = 0; index < count; index++)
-        madvise(ranges[stage][index].iov_base, ranges[stage][index].iov_len, MADV_POPULATE_WRITE);
+        madvise(launcher_ranges[stage][index].iov_base, launcher_ranges[stage][index].iov_len, MADV_POPULATE_WRITE);
 }
 
-/* Print the pages between two addresses that are private copies (proc_pid_pagemap(5)). */
-void list_written_pages(const char *from, const char *to)
+/* Where the program's variables begin and end. */
+void find_writable(char **start, char **end)
 {
+    const ElfW(Phdr) *header = (const ElfW(Phdr) *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+    for (int index = 0; index < __ehdr_start.e_phnum; index++, header++)
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_W) != 0) {
+            *start = (char *)header->p_vaddr;
+            *end = *start + header->p_memsz;
+        }
+}
+
+/* Print the pages that are private copies (proc_pid_pagemap(5)). */
+void list_written_pages(void)
+{
+    char *from = NULL, *to = NULL;
+    find_writable(&from, &to);
     const uint64_t present = (uint64_t)1 << 63, of_file = (uint64_t)1 << 61;
     int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     for (uintptr_t page = (uintptr_t)from & ~(PAGE - 1); page < (uintptr_t)to; page += PAGE) {

@@ -100,6 +100,15 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(sys.executable, 3, tmp_path_factory.mktemp("tier3") / "p")[0]
 
 
+def has_all_its_variables(program: Path) -> bool:
+    """Whether the C library's variables were saved: then its memory follows, and nothing is without a value."""
+    lines = subprocess.check_output(
+        ["readelf", "--program-headers", "--wide", program], text=True
+    ).splitlines()
+    file_size, memory_size = next(line.split()[4:6] for line in lines if "LOAD" in line and " RW " in line)
+    return file_size == memory_size
+
+
 def answer(program: Path, words: list[str], folder: Path) -> tuple[int, str, str, str]:
     """Exit code, output, errors and log of one command; times and versions of libraries left out."""
     words = [word.replace("{}", str(folder)) for word in words]
@@ -138,6 +147,8 @@ def test_every_tier_answers_alike(python: str, tier: int, script: Path, tmp_path
         assert answer(program, words, folder) == expected, words
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     assert f"(tier {tier})" in version
+    if tier == 1:
+        assert has_all_its_variables(program) == (os.uname().machine == "x86_64")
 
 
 def test_a_tier_that_cannot_be_built_is_replaced_and_the_program_says_why(tmp_path: Path) -> None:
