@@ -14,7 +14,7 @@ import os
 
 from pyruntime.base.decode import decode, encode, encode_value, json_name
 from pyruntime.base.errors import HostError, SpecError, StateError, errno_text
-from pyruntime.base.files import read_file
+from pyruntime.base.files import read_descriptor
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.store.state import ContainerState
 
@@ -23,6 +23,8 @@ FIFO = "exec.fifo"
 UNFINISHED_FIFO = "unfinished.fifo"  # the same, as long as the create is at work
 FAILURE = "start-failure"
 _STATE = "state"
+# More than a state and a small config.json; what is after a large one is read by itself.
+_AT_FIRST = 4096
 
 
 def check_id(container_id: str) -> None:
@@ -169,7 +171,7 @@ class Store:
         Raises:
             StateError: "container does not exist"; or its create has not come to the first record yet.
         """
-        return self.load_with_config(container_id)[0]
+        return self._decoded(container_id, self._read(container_id))
 
     def load_with_config(self, container_id: str) -> tuple[ContainerState, bytes]:
         """The state of a container, and its config.json, byte for byte as it was at the create.
@@ -177,19 +179,12 @@ class Store:
         Raises:
             StateError: as for `load`.
         """
-        head, config_text, changes = self._read(container_id)
-        try:
-            document = loads(head)
-            # After the last newline there may be a line that is just being written.
-            for line in changes.split(b"\n")[:-1]:
-                document |= loads(line)  # type: ignore[operator]  # what is no object is no state
-            return decode(ContainerState, document), config_text
-        except (SpecError, TypeError):
-            raise self._incomplete(container_id) from None
+        parts = self._read(container_id, with_config=True)
+        return self._decoded(container_id, parts), parts[1]
 
     def load_config_text(self, container_id: str) -> bytes:
         """config.json of a container, byte for byte as it was at the create."""
-        return self._read(container_id)[1]
+        return self._read(container_id, with_config=True)[1]
 
     def list_ids(self) -> list[str]:
         """The ids in use, sorted; a root that is not there holds none."""
@@ -254,20 +249,32 @@ class Store:
                 f"cannot remove the state: {errno_text(error.errno or 0)}", where=directory
             ) from None
 
-    def _read(self, container_id: str) -> tuple[bytes, bytes, bytes]:
-        """The state as it was first, config.json, and the changes of the state."""
+    def _read(self, container_id: str, *, with_config: bool = False) -> tuple[bytes, bytes, bytes]:
+        """The state as it was first, config.json (or nothing), and the changes of the state."""
         directory = self.directory(container_id)
         try:
-            content = read_file(f"{directory}/{_STATE}")
+            descriptor = os.open(f"{directory}/{_STATE}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _parts_of(descriptor, with_config)
+            finally:
+                os.close(descriptor)
+        except ValueError:
+            raise self._incomplete(container_id) from None
         except OSError as error:
             if os.path.isdir(directory) and error.errno == errno.ENOENT:
                 raise self._incomplete(container_id) from None
             raise self._missing(container_id, error) from None
-        size, _, rest = content.partition(b" ")
-        head, _, rest = rest.partition(b"\n")
-        if not size.isdigit() or len(rest) < int(size):
-            raise self._incomplete(container_id)
-        return head, rest[: int(size)], rest[int(size) :]
+
+    def _decoded(self, container_id: str, parts: tuple[bytes, bytes, bytes]) -> ContainerState:
+        head, _, changes = parts
+        try:
+            document = loads(head)
+            # After the last newline there may be a line that is just being written.
+            for line in changes.split(b"\n")[:-1]:
+                document |= loads(line)  # type: ignore[operator]  # what is no object is no state
+            return decode(ContainerState, document)
+        except (SpecError, TypeError):
+            raise self._incomplete(container_id) from None
 
     def _no_gate(self, directory: str, error: OSError) -> HostError:
         return HostError(f"cannot make the gate of start: {errno_text(error.errno or 0)}", where=directory)
@@ -284,6 +291,29 @@ class Store:
         return StateError(
             "container is half made: its create is at work or was killed", where=container_id, hint=hint
         )
+
+
+def _parts_of(descriptor: int, with_config: bool) -> tuple[bytes, bytes, bytes]:
+    content = os.read(descriptor, _AT_FIRST)
+    # A file, other than a pipe, gives as much as it has.
+    is_whole = len(content) < _AT_FIRST
+    end = content.find(b"\n")
+    if not is_whole and (with_config or end < 0):
+        content += read_descriptor(descriptor)
+        is_whole = True
+        end = content.find(b"\n")
+    size, _, head = content[: max(end, 0)].partition(b" ")
+    if not size.isdigit():
+        raise ValueError("no state")
+    changed = end + 1 + int(size)
+    if not is_whole:
+        # With the last byte of config.json, which shows that all of it is there.
+        os.lseek(descriptor, changed - 1, os.SEEK_SET)
+        content = read_descriptor(descriptor)
+        changed = 1
+    if len(content) < changed:
+        raise ValueError("no state yet")
+    return head, content[end + 1 : changed] if with_config else b"", content[changed:]
 
 
 def _remove_empty(directory: str) -> bool:
