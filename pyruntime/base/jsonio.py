@@ -55,7 +55,7 @@ def loads(data: bytes | str, *, where: str = "") -> object:
         start = len(text) - len(text.lstrip(_SPACE))
         value: object
         value, end = _scan(text, start)
-        if text[end:].strip(_SPACE):
+        if end < len(text) and text[end:].strip(_SPACE):
             raise ValueError("data after the end")
     except (ValueError, StopIteration, SystemError):
         # SystemError: _json of Python 3.11 raises nothing at all as long as nobody has imported json.decoder.
@@ -107,8 +107,10 @@ def dumps(value: object, *, indent: int = 0, _level: int = 1) -> str:
         return repr(value)
     if isinstance(value, dict):
         colon = ": " if indent else ":"
+        # Most are strings, which need no call more.
         entries = [
-            f"{_quote(str(key))}{colon}{dumps(item, indent=indent, _level=_level + 1)}"
+            f"{_quote(str(key))}{colon}"
+            f"{_quote(item) if type(item) is str else dumps(item, indent=indent, _level=_level + 1)}"
             for key, item in value.items()
         ]
         return _join("{", entries, "}", indent, _level)

@@ -146,17 +146,15 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
     Raises:
         UsageError: one has a value that it cannot have.
     """
-    for name, choices in _CHOICES.items():
-        if arguments.given(name) and (value := arguments.get(name)) not in choices:
-            kind = name.replace("-", " ") if name == "cgroup-manager" else name
-            raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")
+    if not _CHOICES.keys().isdisjoint(arguments.names()):
+        _check_choices(arguments)
     root = absolute_path(arguments.get("root") or default_root(environment))
     if root == "/":
         raise UsageError("option --root argument should not be set to /", hint="name a directory of its own")
     systemd = arguments.flag("systemd-cgroup") or arguments.get("cgroup-manager") == "systemd"
     return GlobalOptions(
         root=root,
-        log=_log_file(arguments.get("log")),
+        log=_log_file(arguments.get("log")) if arguments.given("log") else "",
         log_format=arguments.get("log-format", "text"),
         debug=arguments.flag("debug") or arguments.get("log-level") == "debug",
         systemd_cgroup=systemd,
@@ -164,6 +162,14 @@ def parse_globals(arguments: Arguments, environment: "os._Environ[str] | dict[st
         rootless=arguments.get("rootless", "auto"),
         trace_path=arguments.get("trace"),
     )
+
+
+def _check_choices(arguments: Arguments) -> None:
+    for name, choices in _CHOICES.items():
+        value = arguments.get(name, choices[0])
+        if value not in choices:
+            kind = name.replace("-", " ") if name == "cgroup-manager" else name
+            raise UsageError(f"invalid {kind}: {value}", hint=f"one of: {', '.join(filter(None, choices))}")
 
 
 def _log_file(value: str) -> str:

@@ -7,7 +7,7 @@ from pyruntime.base.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, KeysView
 
 
 _STDOUT = 1
@@ -56,6 +56,10 @@ class Arguments:
     def given(self, name: str) -> bool:
         """Whether the option stands on the command line."""
         return name in self._values
+
+    def names(self) -> "KeysView[str]":
+        """The first names of all options that stand on the command line."""
+        return self._values.keys()
 
     def number(self, name: str, default: int = 0) -> int:
         """The value of an option as a decimal number, not negative.
@@ -116,6 +120,8 @@ def absolute_path(path: str) -> str:
     Raises:
         HostError: it counts from the working directory, and that has been removed.
     """
+    if path.startswith("/"):
+        return os.path.normpath(path)
     try:
         return os.path.abspath(path)
     except OSError as error:

@@ -135,15 +135,24 @@ def prepare() -> None:
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, name, None)
         setattr(sys, f"__{name}__", None)
+    give_streams()
+    # The interpreter asks once whether the kernel knows O_CLOEXEC.
+    os.close(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
     gc.collect()
     gc.freeze()
+
+
+def give_streams() -> None:
+    """Standard output and error, which say nothing until they are flushed."""
+    sys.stdin = None
+    sys.stdout, sys.stderr = Stream(1, "strict"), Stream(2, "backslashreplace")
 
 
 def begin(words: "list[str]") -> None:
     """Give the program what an interpreter has when it starts."""
     sys.argv = words
-    sys.stdin = None
-    sys.stdout, sys.stderr = Stream(1, "strict"), Stream(2, "backslashreplace")
+    if type(sys.stdout) is not Stream:
+        give_streams()
     if pyruntime_launcher.signal_is_default(_SIGINT):
         _signal.signal(_SIGINT, _signal.default_int_handler)
     if FullInterpreter not in sys.meta_path:
