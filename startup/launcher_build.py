@@ -7,6 +7,7 @@ the caller takes the next tier.
 import _imp
 import ast
 import contextlib
+import errno
 import marshal
 import os
 import random
@@ -73,6 +74,8 @@ SURROUNDINGS = (
 )
 # As in written_pages.c.
 STAGES = 6
+# What a command says to whom tracing.c keeps the kernel from reading an object.
+BAD_ADDRESS = os.strerror(errno.EFAULT)
 # Of the rehearsal: make, or with "whole" remove, the containers that the stages want.
 PREPARING = 6
 
@@ -284,11 +287,11 @@ def saved_heap(interpreter: Interpreter, packages: Path, executor: Path, target:
         build = SavedHeap(interpreter, packages, executor, Path(folder))
         build.link_interpreter()
         used = build.link(24 << 20).save(Path(folder) / "first")
-        # From now on with just the room that it takes; the last time with what is written to side by side.
+        # From now on with just the room that it takes; the last time with what is used side by side.
         size = (used + HEAP_SLACK + 0xFFFF) & ~0xFFFF
-        for times in ("scattered", "placed"):
-            build.link(size).save(Path(folder) / times)
-            build.place(Path(folder) / times)
+        for how in ("trace", "trace-reads"):
+            build.link(size).save(Path(folder) / how)
+            build.place(Path(folder) / how, how)
         build.link(size).save(Path(folder) / "saved")
         build.check_that_nothing_was_read(Path(folder) / "saved")
         build.finish(Path(folder) / "saved", target)
@@ -332,7 +335,7 @@ class SavedHeap(Build):
         """The static executable, with a heap of this many bytes."""
         objects = []
         defines = [f"-DHEAP_SIZE={heap_size}UL"]
-        if self._layout.placed:
+        if self._layout.written:
             sizes = self._layout.sizes()
             defines += [f"-DPLACES={','.join(map(str, sizes))}", f"-DPLACED={sum(sizes)}"]
         for name in ("allocator", "placement", "tracing", "whole_program", "written_pages"):
@@ -354,7 +357,7 @@ class SavedHeap(Build):
         into.mkdir()
         layout = self.work / "layout"
         arguments = [str(into), str(self.seed)]
-        if self._layout.placed:
+        if self._layout.written:
             layout.write_bytes(self._layout.encode())
             arguments.append(str(layout))
         with fixed_addresses():
@@ -385,18 +388,17 @@ class SavedHeap(Build):
                 f"the saved heap depends on its surroundings: {', '.join(sorted(differing))}"
             )
 
-    def place(self, saved: Path) -> None:
-        """Find what is written to, for the next heap to have it side by side; without it all works, in more memory."""
+    def place(self, saved: Path, how: str) -> None:
+        """Find what is used, for the next heap to have it side by side; without it all works, in more memory."""
         rehearsing = self._with_sections(saved)
         try:
             with self._containers(rehearsing):
-                traces = [self._rehearse(rehearsing, stage, "trace") for stage in range(STAGES)]
+                traces = [self._rehearse(rehearsing, stage, how) for stage in range(STAGES)]
         except UnavailableError as reason:
             sys.stderr.write(f"objects of the saved heap are not placed: {reason}\n")
             return
-        written = [[int(line) for line in trace.split()] for trace in traces]
-        if any(written):
-            self._layout = plan_layout((saved / "owners").read_bytes(), written, self._layout)
+        if any(traces):
+            self._layout = plan_layout((saved / "owners").read_bytes(), traces, self._layout)
 
     def _with_sections(self, saved: Path) -> Path:
         """The executable with the saved sections in it."""
@@ -420,8 +422,10 @@ class SavedHeap(Build):
 
     def _rehearse(self, rehearsing: Path, stage: int, *how: str) -> str:
         output = run(rehearsing, str(stage), *how, where=self.work)
+        said = self.work.joinpath("said").read_text(errors="replace")
+        if BAD_ADDRESS in said:
+            raise UnavailableError(f"the rehearsal of stage {stage} hides something from the kernel")
         if os.environ.get("PYRUNTIME_START_VERBOSE"):
-            said = self.work.joinpath("said").read_text(errors="replace")
             sys.stderr.write(f"rehearsal {stage} {' '.join(how)}\n{said}")
         return output
 

@@ -250,7 +250,7 @@ int main(int count, char **words)
 {
     if (saved) {
         int rehearsal = written_pages_unknown() && (count == 2 || count == 3);
-        int trace = rehearsal && count == 3 && strcmp(words[2], "trace") == 0;
+        int trace = rehearsal && count == 3 && strncmp(words[2], "trace", strlen("trace")) == 0;
         if (program_was_saved()) {
             PyThreadState_Get()->native_thread_id = PyThread_get_thread_native_id();
         } else {
@@ -260,7 +260,7 @@ int main(int count, char **words)
         if (written_pages_unknown() && count == 4 && strcmp(words[1], "save") == 0)
             save_program(words[2], strtoul(words[3], NULL, 10));
         if (trace)
-            begin_tracing();
+            begin_tracing(strcmp(words[2], "trace-reads") == 0);
         read_environment();
         if (rehearsal)
             rehearse(atoi(words[1]), count == 3, trace);

@@ -44,7 +44,7 @@ void begin_placement(const char *path);
 void end_placement(const char *path);
 
 /* tracing.c */
-void begin_tracing(void);
+void begin_tracing(int reads);
 void end_tracing(void);
 
 /* written_pages.c */

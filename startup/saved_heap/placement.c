@@ -1,10 +1,11 @@
 /*
- * Where the objects of the saved heap lie: those that commands write to side by side, apart from the rest.
+ * Where the objects of the saved heap lie: those that commands write to side by side, and those that they read,
+ * apart from the rest.
  *
  * A command writes to some thousands of objects, if only by counting a reference, and where they lie among the
  * hundred thousand others each takes a page of its own.  The n-th allocation of a build is the same object each
  * time.  So the heap is made twice: the first time each allocation is recorded, a rehearsal (tracing.c) tells
- * which are written to, and the second time these are taken from regions of their own.
+ * which are used, and the second time these are taken from regions of their own.
  *
  * The recorder and the tables are libc's memory, of which nothing is saved.
  */
