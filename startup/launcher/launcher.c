@@ -183,9 +183,11 @@ void save_section(const char *name, const char *from, const char *to)
 
 static _Noreturn void save_heap(const char *directory)
 {
+    if (chdir(directory) != 0)
+        give_up();
     PyObject *module = PyImport_ImportModule("launcher_entry");
     PyObject *result = module ? PyObject_CallMethod(module, "prepare", NULL) : NULL;
-    if (result == NULL || chdir(directory) != 0)
+    if (result == NULL)
         give_up();
     Py_DECREF(result);
     Py_DECREF(module);
