@@ -62,15 +62,22 @@ MEMORY_FLAGS = {
 }
 
 
-def plan_init(view: ContainerView, mounts: MountPlan, options: LaunchOptions) -> list[Operation]:
-    """Everything between the clone and the identity of the process, in runc's order."""
+def plan_init(
+    view: ContainerView, mounts: MountPlan, joins: list[Operation], options: LaunchOptions
+) -> list[Operation]:
+    """Everything between the clone and the identity of the process, in runc's order.
+
+    `joins`: into the cgroups, as soon as these matter.
+    """
     process = view.config.process
     assert process is not None, "plan_create refuses a config without process"
     linux = view.config.linux or Linux()
     return [
         *_plan_session(view, options),
         *_plan_root(view, linux),
-        *mounts.mounts,
+        *mounts.mounts[: mounts.without_cgroups],
+        *joins,
+        *mounts.mounts[mounts.without_cgroups :],
         *plan_devices(view),
         Tell(rendezvous=HOOKS_WANTED),
         Await(rendezvous=HOOKS_DONE),

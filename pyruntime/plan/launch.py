@@ -144,10 +144,10 @@ def plan_create(
         joined=joined,
     )
     (request, load), mounts = _plan_seccomp(config, options), plan_mounts(view)
-    front = front or plan_create_front(config, facts, options)
-    operations = [*front, *_plan_preparation(process, facts, options), *mounts.prepare]
-    joins_late = bool(cgroup.join_files) and not cgroup.unit and sees_the_host(view)
-    operations += [*_plan_entry(view, cgroup, joins_late=joins_late), *plan_init(view, mounts, options)]
+    operations = [*(front or plan_create_front(config, facts, options))]
+    operations += [*_plan_preparation(process, facts, options), *mounts.prepare]
+    entry, joins = _plan_entry(view, cgroup)
+    operations += [*entry, *plan_init(view, mounts, joins, options)]
     own, parents = _plan_limits(process, view.namespaces)
     operations += [*_plan_end(config, process, facts, load, own), *_plan_start(view, process, options)]
     return LaunchPlan(
@@ -160,7 +160,7 @@ def plan_create(
         host_hooks=_plan_host_hooks(config.hooks or Hooks()),
         resctrl=plan_resctrl((config.linux or Linux()).intel_rdt, container_id, facts.resctrl),
         namespaces=view.namespaces,
-        joins_late=joins_late,
+        joins_late=bool(joins),
     )
 
 
@@ -361,22 +361,22 @@ def _plan_seccomp(config: Config, options: LaunchOptions) -> tuple[FilterRequest
     )
 
 
-def _plan_entry(view: ContainerView, cgroup: CgroupPlan, *, joins_late: bool) -> list[Operation]:
-    """Into cgroups and namespaces.
+def _plan_entry(view: ContainerView, cgroup: CgroupPlan) -> tuple[list[Operation], list[Operation]]:
+    """Into cgroups and namespaces; and what the container's init is to do of it after its first mounts.
 
-    To clone into new namespaces takes as long as to make twelve cgroups.  So where it can, the container's init is
-    cloned meanwhile, and joins them itself.
+    To make twelve cgroups takes as long as to clone into new namespaces and to mount what every container has.  So
+    where it can, the init begins meanwhile, and joins them itself.
     """
     cgroup_slot = CGROUP_SLOT if cgroup.clone_directory else -1
-    if not joins_late:
-        operations = [*plan_cgroup_entry(cgroup), *plan_namespaces(view, cgroup_slot=cgroup_slot)]
-        return [*operations, *plan_cgroup_namespace(view)]
-    operations = []
+    if not cgroup.join_files or cgroup.unit or not sees_the_host(view):
+        entry = [*plan_cgroup_entry(cgroup), *plan_namespaces(view, cgroup_slot=cgroup_slot)]
+        return [*entry, *plan_cgroup_namespace(view)], []
+    operations: list[Operation] = []
     if cgroup.clone_directory:
         operations = [Await(rendezvous=CLONE_CGROUP_READY), *_plan_clone_cgroup(cgroup)]
     operations += plan_namespaces(view, cgroup_slot=cgroup_slot)
-    operations += [Await(rendezvous=CGROUPS_READY), *_plan_cgroup_joins(cgroup)]
-    return [*operations, *plan_cgroup_namespace(view), Tell(rendezvous=CGROUPS_JOINED)]
+    joins = [Await(rendezvous=CGROUPS_READY), *_plan_cgroup_joins(cgroup)]
+    return operations, [*joins, *plan_cgroup_namespace(view), Tell(rendezvous=CGROUPS_JOINED)]
 
 
 def plan_cgroup_entry(cgroup: CgroupPlan) -> list[Operation]:

@@ -40,6 +40,8 @@ from pyruntime.spec.config import Mount as MountEntry
 
 FIRST_MOUNT_SLOT = 8  # the slots below belong to plan/launch.py
 LAST_SLOT = 63
+# What every container has of the kernel's own.
+_SMALL = frozenset({"proc", "tmpfs", "devpts", "mqueue", "sysfs"})
 # Filesystems whose files the kernel labels by itself, or not at all (mount(8), "context").
 _UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 
@@ -54,6 +56,18 @@ class MountPlan(Record):
     prepare: tuple[Operation, ...] = ()
     mounts: tuple[Operation, ...] = ()
     finish: tuple[Operation, ...] = ()
+
+    @property
+    def without_cgroups(self) -> int:
+        """How many of the first mounts have to do neither with cgroups nor with memory to speak of."""
+        for index, operation in enumerate(self.mounts):
+            if (
+                not isinstance(operation, Mount)
+                or operation.type not in _SMALL
+                or operation.how & MOUNT_COPY_UP
+            ):
+                return index
+        return len(self.mounts)
 
 
 def plan_mounts(view: ContainerView) -> MountPlan:
