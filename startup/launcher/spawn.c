@@ -93,8 +93,9 @@ static void sigprocmask_raw(const uint64_t *mask, uint64_t *before)
 static void move_elsewhere(int pid)
 {
     cpu_set_t others;
-    int ours = sched_getcpu();
-    if (ours < 0 || sched_getaffinity(0, sizeof others, &others) != 0)
+    unsigned ours;
+    /* Not the libc's sched_getcpu(), which reads what the kernel keeps only for who has registered (rseq). */
+    if (syscall(SYS_getcpu, &ours, NULL, NULL) != 0 || sched_getaffinity(0, sizeof others, &others) != 0)
         return;
     CPU_CLR(ours, &others);
     if (CPU_COUNT(&others) > 0)
