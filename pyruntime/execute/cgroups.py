@@ -15,6 +15,7 @@ from pyruntime.plan.cgroup.operations import (
     SetUnitProperties,
     StartUnit,
     WriteCgroupFile,
+    WriteCgroupValues,
     WriteMemoryLimits,
 )
 
@@ -35,22 +36,24 @@ def make_cgroups(plan: CgroupPlan, pid: int, made: "Callable[[str], None]") -> N
         StepError: the kernel or systemd refuses.
         HostError: systemd does not answer.
     """
-    for operation in plan.make:
-        if isinstance(operation, StartUnit):
-            from pyruntime.execute.systemd import start_unit
+    operation: CgroupOperation | None = None
+    try:
+        for operation in plan.make:
+            if isinstance(operation, MakeCgroup):
+                if _make(operation) and not operation.in_use:
+                    _require_unused(operation.path)
+                made(operation.path)
+            elif isinstance(operation, StartUnit):
+                from pyruntime.execute.systemd import start_unit
 
-            for directory in operation.directories:
-                _require_unused(directory)
-            start_unit(operation, pid)
-            continue
-        try:
-            existed = carry_out(operation)
-        except OSError as error:
-            raise failure_of(operation, error) from None
-        if isinstance(operation, MakeCgroup):
-            if existed and not operation.in_use:
-                _require_unused(operation.path)
-            made(operation.path)
+                for directory in operation.directories:
+                    _require_unused(directory)
+                start_unit(operation, pid)
+            else:
+                carry_out(operation)
+    except OSError as error:
+        assert operation is not None, "nothing else makes system calls"
+        raise failure_of(operation, error) from None
 
 
 def apply_limits(plan: CgroupPlan) -> None:
@@ -67,8 +70,8 @@ def apply_limits(plan: CgroupPlan) -> None:
             raise failure_of(operation, error) from None
 
 
-def carry_out(operation: CgroupOperation) -> bool:
-    """One step, as the kernel answers (OSError); True if a cgroup to be made was there already.
+def carry_out(operation: CgroupOperation) -> None:
+    """One step, as the kernel answers (OSError).
 
     Raises:
         ExpectedError: it is systemd's step, and systemd refuses or does not answer.
@@ -76,7 +79,9 @@ def carry_out(operation: CgroupOperation) -> bool:
     if isinstance(operation, WriteCgroupFile):
         _write_file(operation)
     elif isinstance(operation, MakeCgroup):
-        return _make(operation)
+        _make(operation)
+    elif isinstance(operation, WriteCgroupValues):
+        _write_values(operation)
     elif isinstance(operation, FillCpuset):
         _fill_cpuset(operation.path, operation.mount_point)
     elif isinstance(operation, WriteMemoryLimits):
@@ -87,7 +92,6 @@ def carry_out(operation: CgroupOperation) -> bool:
         set_unit_properties(operation)
     elif isinstance(operation, OwnCgroup):
         _give_away(operation)
-    return False
 
 
 def failure_of(operation: CgroupOperation, error: OSError) -> StepError:
@@ -226,6 +230,15 @@ def _write_file(operation: WriteCgroupFile) -> None:
             write_value(operation.instead[0], operation.instead[1])
         elif not operation.missing_ok:
             raise
+
+
+def _write_values(operation: WriteCgroupValues) -> None:
+    descriptor = os.open(operation.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        for value in operation.values:
+            os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _write_memory_limits(operation: WriteMemoryLimits) -> None:

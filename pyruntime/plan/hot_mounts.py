@@ -5,7 +5,8 @@ looked up any more, nor any of the container's outside of the one door for paths
 """
 
 from pyruntime.base.errors import SpecError
-from pyruntime.plan.mounts import LAST_SLOT, clean_path, plan_mounts
+from pyruntime.base.paths import clean_path
+from pyruntime.plan.mounts import LAST_SLOT, plan_mounts
 from pyruntime.plan.operations import (
     BIND_REAL_DIRECTORY,
     MOUNT_COPY_UP,

@@ -1,6 +1,7 @@
 """Mounts: `mounts`, in the order given, as operations.  Source: config.md, "Mounts"."""
 
 from pyruntime.base.errors import SpecError
+from pyruntime.base.paths import clean_path
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup_mount import plan_cgroup_mount
 from pyruntime.plan.idmap import plan_idmap
@@ -219,14 +220,3 @@ class _Builder:
             return data
         context = f'{self.view.config.annotations.get(MOUNT_CONTEXT, "context")}="{label}"'
         return f"{data},{context}" if data else context
-
-
-def clean_path(path: str) -> str:
-    """An absolute path without empty, "." and ".." components, which the kernel would resolve in the root anyway."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)

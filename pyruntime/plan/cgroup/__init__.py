@@ -1,6 +1,7 @@
 """cgroups: where the container goes and what is limited there.  Pure; `execute.cgroups` carries it out."""
 
 from pyruntime.base.errors import SpecError
+from pyruntime.base.paths import clean_path
 from pyruntime.base.record import Record
 from pyruntime.plan.cgroup.block_io import plan_block_io
 from pyruntime.plan.cgroup.cpu import plan_cpu, plan_cpuset
@@ -276,16 +277,11 @@ def cgroup_directory(config: Config, hierarchy: Hierarchy, container_id: str) ->
         own = own.rpartition("/")[0]
     below = asked or container_id
     path = below if asked.startswith("/") else f"{own}/{below}"
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    if not parts:
+    path = clean_path(path)
+    if path == "/":
         hint = "name a cgroup of the container's own below the root"
         raise SpecError("cgroupsPath is the root of the hierarchy", where=_PATH, hint=hint)
-    return "/".join([hierarchy.mount_point, *parts])
+    return f"{hierarchy.mount_point}{path}"
 
 
 def _asked_path(config: Config) -> str:

@@ -5,34 +5,15 @@ Source: config-linux.md, "Allowed Device list"; kernel, cgroup-v1/devices.rst, l
 
 from pyruntime.base.errors import SpecError
 from pyruntime.base.record import Record
-from pyruntime.plan.cgroup.operations import CgroupOperation, WriteCgroupFile
+from pyruntime.plan.cgroup.operations import CgroupOperation, WriteCgroupFile, WriteCgroupValues
 from pyruntime.spec.linux import DeviceRule, Resources
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ACCESS_BITS = {"m": 1, "r": 2, "w": 4}
 TYPE_NUMBERS = {"b": 1, "c": 2}
 
-# What every container needs, as in runc: mknod of anything, the default devices, ptys and tun.
-_DEFAULTS = (
-    ("c", -1, -1, "m"),
-    ("b", -1, -1, "m"),
-    ("c", 1, 3, "rwm"),
-    ("c", 1, 8, "rwm"),
-    ("c", 1, 7, "rwm"),
-    ("c", 5, 0, "rwm"),
-    ("c", 1, 5, "rwm"),
-    ("c", 1, 9, "rwm"),
-    ("c", 136, -1, "rwm"),
-    ("c", 5, 2, "rwm"),
-    ("c", 10, 200, "rwm"),
-)
-
 
 class Rule(Record):
-    """One rule, checked: type a, b or c; -1 is any number."""
+    """One rule, checked: type a, b or c; -1 is any number.  `writes`: files of v1 and what goes there."""
 
     origin: str = ""
     allow: bool
@@ -40,6 +21,38 @@ class Rule(Record):
     major: int
     minor: int
     access: str
+    writes: tuple[tuple[str, str], ...]
+
+
+def _rule(*, allow: bool, kind: str, major: int, minor: int, access: str, origin: str = "") -> Rule:
+    # A rule for type a stands for one of b and one of c unless it means everything, which the kernel takes as "a".
+    file = "devices.allow" if allow else "devices.deny"
+    numbers = f"{'*' if major < 0 else major}:{'*' if minor < 0 else minor} {access}"
+    kinds = ("b", "c") if kind == "a" else (kind,)
+    everything = kind == "a" and major < 0 and minor < 0
+    writes = ((file, "a"),) if everything else tuple((file, f"{each} {numbers}") for each in kinds)
+    return Rule(origin=origin, allow=allow, type=kind, major=major, minor=minor, access=access, writes=writes)
+
+
+# What every container needs, as in runc: mknod of anything, the default devices, ptys and tun.
+_DEFAULTS = tuple(
+    _rule(allow=True, kind=kind, major=major, minor=minor, access=access)
+    for kind, major, minor, access in (
+        ("c", -1, -1, "m"),
+        ("b", -1, -1, "m"),
+        ("c", 1, 3, "rwm"),
+        ("c", 1, 8, "rwm"),
+        ("c", 1, 7, "rwm"),
+        ("c", 5, 0, "rwm"),
+        ("c", 1, 5, "rwm"),
+        ("c", 1, 9, "rwm"),
+        ("c", 136, -1, "rwm"),
+        ("c", 5, 2, "rwm"),
+        ("c", 10, 200, "rwm"),
+    )
+)
+_DEFAULT_VALUES = tuple(value for rule in _DEFAULTS for _, value in rule.writes)
+_DENY_ALL = _rule(allow=False, kind="a", major=-1, minor=-1, access="rwm")
 
 
 def device_rules(resources: Resources) -> tuple[Rule, ...]:
@@ -56,12 +69,8 @@ def device_rules(resources: Resources) -> tuple[Rule, ...]:
         _read_rule(rule, f"/linux/resources/devices/{index}") for index, rule in enumerate(resources.devices)
     ]
     if not rules or not _is_all(rules[0]):
-        rules.insert(0, Rule(allow=False, type="a", major=-1, minor=-1, access="rwm"))
-    rules += [
-        Rule(allow=True, type=kind, major=major, minor=minor, access=access)
-        for kind, major, minor, access in _DEFAULTS
-    ]
-    return tuple(rules)
+        rules.insert(0, _DENY_ALL)
+    return (*rules, *_DEFAULTS)
 
 
 def _read_rule(rule: DeviceRule, origin: str) -> Rule:
@@ -72,10 +81,10 @@ def _read_rule(rule: DeviceRule, origin: str) -> Rule:
     if not access or any(letter not in ACCESS_BITS for letter in access):
         hint = "write a combination of r, w and m"
         raise SpecError(f"invalid device access {rule.access!r}", where=f"{origin}/access", hint=hint)
-    return Rule(
+    return _rule(
         origin=origin,
         allow=rule.allow,
-        type="c" if kind == "u" else kind,
+        kind="c" if kind == "u" else kind,
         major=-1 if rule.major is None else rule.major,
         minor=-1 if rule.minor is None else rule.minor,
         access=access,
@@ -86,23 +95,17 @@ def _is_all(rule: Rule) -> bool:
     return rule.type == "a" and rule.major < 0 and rule.minor < 0
 
 
-def plan_devices_v1(rules: tuple[Rule, ...], directory: str) -> "Iterator[CgroupOperation]":
-    """Writes to devices.allow and devices.deny, in the order of the rules.
-
-    A rule for type a stands for one of b and one of c unless it means everything, which the kernel takes as "a".
-    """
-    for rule in rules:
-        file = "devices.allow" if rule.allow else "devices.deny"
-        kinds = ("a",) if _is_all(rule) else ("b", "c") if rule.type == "a" else (rule.type,)
-        for kind in kinds:
-            value = (
-                "a" if kind == "a" else f"{kind} {_number(rule.major)}:{_number(rule.minor)} {rule.access}"
-            )
-            yield WriteCgroupFile(origin=rule.origin, path=f"{directory}/{file}", value=value)
-
-
-def _number(value: int) -> str:
-    return "*" if value < 0 else str(value)
+def plan_devices_v1(rules: tuple[Rule, ...], directory: str) -> list[CgroupOperation]:
+    """Writes to devices.allow and devices.deny, in the order of the rules: those configured, and the defaults."""
+    configured = rules[: -len(_DEFAULTS)]
+    return [
+        *(
+            WriteCgroupFile(origin=rule.origin, path=f"{directory}/{file}", value=value)
+            for rule in configured
+            for file, value in rule.writes
+        ),
+        WriteCgroupValues(path=f"{directory}/devices.allow", values=_DEFAULT_VALUES),
+    ]
 
 
 def device_program(rules: tuple[Rule, ...]) -> bytes:

@@ -62,6 +62,20 @@ class WriteCgroupFile(CgroupOperation):
         return f"cgroup {self.path.rsplit('/', 1)[-1]} = {self.value}"
 
 
+class WriteCgroupValues(CgroupOperation):
+    """Write each of `values` to `path`, which takes one at a time."""
+
+    path: str
+    values: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"cgroup {self.path.rsplit('/', 1)[-1]} = {', '.join(self.values)}"
+
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        name = self.path.rsplit("/", 1)[-1]
+        return tuple((f"cgroup {name} = {value}", self.origin) for value in self.values)
+
+
 class WriteMemoryLimits(CgroupOperation):
     """v1: write limit and limit plus swap in the order that the kernel accepts.
 
