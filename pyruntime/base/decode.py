@@ -121,9 +121,9 @@ def encode_value(value: object) -> object:
     if isinstance(value, Record):
         return encode(value)
     if isinstance(value, tuple):
-        return [encode_value(item) for item in value]
+        return [item if type(item) in _PLAIN else encode_value(item) for item in value]
     if isinstance(value, dict):
-        return {key: encode_value(item) for key, item in value.items()}
+        return {key: item if type(item) in _PLAIN else encode_value(item) for key, item in value.items()}
     return value
 
 

@@ -97,32 +97,38 @@ def _explain(data: bytes | str, where: str) -> SpecError:
     return SpecError("invalid JSON", where=where)
 
 
-def dumps(value: object, *, indent: int = 0, _level: int = 1) -> str:
+def dumps(value: object, *, indent: int = 0) -> str:
     """Write JSON: compact without `indent`, else one entry a line."""
+    return _indented(value, indent, 1) if indent else _compact(value)
+
+
+def _compact(value: object) -> str:
+    # Most of what is written are strings: no call for each of them.
     if isinstance(value, str):
         return _quote(value)
+    if isinstance(value, dict):
+        entries = [
+            f"{_quote(key)}:{_quote(item) if type(item) is str else _compact(item)}"
+            for key, item in value.items()
+        ]
+        return "{" + ",".join(entries) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join([_quote(item) if type(item) is str else _compact(item) for item in value]) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, dict):
-        colon = ": " if indent else ":"
-        # Most are strings, which need no call more.
-        entries = [
-            f"{_quote(str(key))}{colon}"
-            f"{_quote(item) if type(item) is str else dumps(item, indent=indent, _level=_level + 1)}"
-            for key, item in value.items()
-        ]
-        return _join("{", entries, "}", indent, _level)
-    if isinstance(value, list | tuple):
-        return _join(
-            "[", [dumps(item, indent=indent, _level=_level + 1) for item in value], "]", indent, _level
-        )
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _join(opening: str, entries: list[str], closing: str, indent: int, level: int) -> str:
-    if not indent or not entries:
-        return opening + ",".join(entries) + closing
+def _indented(value: object, indent: int, level: int) -> str:
+    if not isinstance(value, dict | list | tuple) or not value:
+        return _compact(value)
+    if isinstance(value, dict):
+        opening, closing = "{", "}"
+        entries = [f"{_quote(key)}: {_indented(item, indent, level + 1)}" for key, item in value.items()]
+    else:
+        opening, closing = "[", "]"
+        entries = [_indented(item, indent, level + 1) for item in value]
     space = "\n" + " " * (indent * level)
     return opening + space + ("," + space).join(entries) + "\n" + " " * (indent * (level - 1)) + closing

@@ -105,10 +105,15 @@ class _Follower:
         self.plan = plan
         self.steps = steps
         self.user_id = user_id
-        self.clones_left = list(map(type, session.operations)).count(Clone)
-        self.awaited = [
-            operation.rendezvous for operation in session.operations if isinstance(operation, Await)
-        ]
+        kinds: list[type[Operation]] = list(map(type, session.operations))
+        self.clones_left = kinds.count(Clone)
+        self.awaited: list[int] = []
+        at = -1
+        for _ in range(kinds.count(Await)):
+            at = kinds.index(Await, at + 1)
+            awaiting = session.operations[at]
+            assert isinstance(awaiting, Await), "found by that"
+            self.awaited.append(awaiting.rendezvous)
         self.is_ready = False
 
     def follow(self) -> int:

@@ -215,6 +215,9 @@ def check_mounts(config: Config) -> None:
 
 
 def _check_mount_mappings(mount: Mount, where: str, *, binds: bool) -> None:
+    wanted = "idmap" in " ".join(mount.options)
+    if not (wanted or mount.uid_mappings or mount.gid_mappings):
+        return
     if bool(mount.uid_mappings) != bool(mount.gid_mappings):
         what = "mount has only one of uidMappings and gidMappings"
         raise SpecError(what, where=where, hint="give both or neither")
