@@ -24,6 +24,7 @@ from pathlib import Path
 from build_steps import (
     UnavailableError,
     fixed_addresses,
+    members_used_most,
     provided,
     run,
     self_test,
@@ -329,7 +330,11 @@ class SavedHeap(Build):
 
     def _join(self, objects: list[Path]) -> None:
         library = self.interpreter.static_library
-        run("ld", "-r", "-d", "-o", self.work / "joined.o", *objects, "--start-group", library, "--end-group")
+        first = members_used_most(library, self.work / "members")
+        run(
+            "ld", "-r", "-d", "-o", self.work / "joined.o", *objects, *first,
+            "--start-group", library, "--end-group",
+        )  # fmt: skip
 
     def link(self, heap_size: int) -> "SavedHeap":
         """The static executable, with a heap of this many bytes."""

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, "startup")
 
-from build_steps import UnavailableError, symbol_addresses, symbol_sizes
+from build_steps import UnavailableError, members_used_most, symbol_addresses, symbol_sizes
 from executable import RANGES, Program, check_processor, range_lists
 
 SOURCE = """
@@ -86,3 +86,14 @@ def test_pages_become_ranges_and_what_every_command_writes_to_is_no_other_stages
     assert [(place, number) for place, number in enumerate(numbers) if number] == [
         (0, 0x1000), (1, 0x3000), (2 * RANGES, 0x5000), (2 * RANGES + 1, 0x1000),
     ]  # fmt: skip
+
+
+def test_members_come_in_the_order_in_which_they_are_linked_and_unknown_ones_are_left_out(
+    tmp_path: Path,
+) -> None:
+    for name in ("typeobject", "boolobject", "other"):
+        (tmp_path / f"{name}.o").write_text(name)
+    words: list[str | Path] = ["ar", "q", "library.a", "typeobject.o", "other.o", "boolobject.o"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    found = members_used_most(tmp_path / "library.a", tmp_path / "members")
+    assert [path.read_text() for path in found] == ["boolobject", "typeobject"]
