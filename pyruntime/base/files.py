@@ -19,6 +19,19 @@ def read_file(path: str, limit: int = _ALL) -> bytes:
         os.close(descriptor)
 
 
+def read_once(path: str, size: int) -> bytes:
+    """What the first read of up to `size` bytes gives: all of a small file of the kernel's that comes in one piece.
+
+    Raises:
+        OSError: as the kernel answers.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
 def read_descriptor(descriptor: int, limit: int = _ALL) -> bytes:
     """The same of a descriptor, from where it stands."""
     parts: list[bytes] = []

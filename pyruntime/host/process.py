@@ -4,6 +4,7 @@ import os
 import select
 
 from pyruntime.base.errors import HostError, errno_text
+from pyruntime.base.files import read_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +22,9 @@ def start_time(pid: int) -> int:
     if pid <= 0:
         return 0
     try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        text = read_once(f"/proc/{pid}/stat", _STAT_SIZE)
     except OSError:
         return 0
-    try:
-        text = os.read(descriptor, _STAT_SIZE)
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(descriptor)
     return parse_start_time(text.decode("utf-8", "surrogateescape"))
 
 

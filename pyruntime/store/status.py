@@ -2,6 +2,7 @@
 
 import os
 
+from pyruntime.base.files import read_once
 from pyruntime.base.jsonio import dumps
 from pyruntime.host.process import is_alive
 from pyruntime.store.state import ContainerState
@@ -69,12 +70,6 @@ def is_frozen(cgroup_paths: dict[str, str]) -> bool:
     version_1 = cgroup_paths.get("freezer")
     path = f"{version_1}/freezer.state" if version_1 else f"{cgroup_paths.get('', '')}/cgroup.freeze"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return read_once(path, 64) in _FROZEN
     except OSError:
         return False
-    try:
-        return os.read(descriptor, 64) in _FROZEN
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)

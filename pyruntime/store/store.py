@@ -61,6 +61,9 @@ class Lock:
     def acquire(self) -> bool:
         """Wait for the lock; False if the container was removed meanwhile, even if another one has its id."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        # The first thing that goes from a container is its state; without one it may also be half made.
+        if os.access(_STATE, os.F_OK, dir_fd=self._descriptor):
+            return True
         try:
             return os.path.samestat(os.fstat(self._descriptor), os.stat(self._directory))
         except FileNotFoundError:

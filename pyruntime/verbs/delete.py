@@ -111,7 +111,7 @@ def destroy(store: Store, state: ContainerState) -> list[str]:
     warnings: list[str] = []
     if state.systemd_unit:
         warnings += _stop_unit(state)
-    if any(os.path.isdir(directory) for directory in state.cgroup_directories):
+    if any(os.access(directory, os.F_OK) for directory in state.cgroup_directories):
         warnings += _remove_cgroups(state)
     if state.resctrl_removed:
         from pyruntime.execute.resctrl import remove_groups

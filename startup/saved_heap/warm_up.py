@@ -24,11 +24,16 @@ from pyruntime.spec.default import default_config
 from pyruntime.spec.load import decode_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import is_frozen, state_document, status_of
+from pyruntime.store.status import is_frozen, state_document
 from pyruntime.store.store import Store
 from pyruntime.verbs import VERBS
-from pyruntime.verbs.kill import signal_init
+from pyruntime.verbs.kill import kill_container
+from pyruntime.verbs.start import start_container
 from pyruntime.verbs.state import container_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Bytecode is specialised after its eighth run at the latest.
 ROUNDS = 10
@@ -92,22 +97,36 @@ def run_commands() -> None:
     os.write(freezer, b"THAWED\n")
     os.close(freezer)
     store = Store(root)
-    directory = store.reserve("warm")
-    state = ContainerState(oci_version="1.0.2", id="warm", bundle="/warm", cgroup_paths={"freezer": root})
-    store.save(state, b"{}")
+    state = ContainerState(
+        oci_version="1.0.2",
+        id="warm",
+        bundle="/warm",
+        cgroup_directories=(f"{root}/own",),
+        cgroup_paths={"freezer": root},
+    )
     for _ in range(ROUNDS):
-        state = store.change(state, pid_start_time=1)
-        main(["--root", root, "kill", "--all", "warm", "KILL"])
+        os.mkdir(f"{root}/own")
+        store.reserve("warm")
+        store.save(state, b"{}")
+        store.make_gate("warm")
+        store.change(state, pid_start_time=1)
+        refused(start_container, store, "warm")
+        refused(kill_container, store, "warm", 9)
         container_state(store, "warm")
-        status_of(state, directory)
         is_frozen(state.cgroup_paths)
-        try:
-            signal_init(state, 9)
-        except StateError:
-            continue
-    store.remove("warm")
+        main(["--root", root, "kill", "--all", "warm", "KILL"])
+        main(["--root", root, "delete", "warm"])
     os.unlink(f"{root}/freezer.state")
     os.rmdir(root)
+
+
+def refused(command: "Callable[..., None]", *arguments: object) -> None:
+    """Let a container without a process refuse a command."""
+    try:
+        command(*arguments)
+    except StateError:
+        return
+    raise AssertionError(f"{command.__name__} has found a process")
 
 
 def look_up_attributes() -> None:
