@@ -470,7 +470,7 @@ class SavedHeap(Build):
         program.replace_variables(variables.read_bytes())
         check_processor(program, symbol_addresses(self.work / "launcher"))
         program.save(whole)
-        self._rehearse(whole, 0)
+        self._rehearse(whole, PREPARING, "whole")
         return whole
 
 

@@ -11,7 +11,7 @@ from launcher_entry import start
 
 import pyruntime.verbs.creation
 import pyruntime.verbs.exec
-from pyruntime.execute import cgroups, session
+from pyruntime.execute import session
 from pyruntime.execute.encoding import encode_plan
 from pyruntime.host.cgroups import read_cgroup_layout
 from pyruntime.host.facts import facts_for, read_host_facts
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from typing_extensions import Buffer
+
 WAITING, OTHER, NEW, SHORT = "waiting", "other", "new", "short"
 EVERY, CREATING, EXECUTING, STARTING, KILLING, DELETING, PREPARING = range(7)
 
@@ -45,7 +47,7 @@ def rehearse(stage: int, whole: int) -> None:
     each takes as much new memory as this one.  PREPARING makes the containers that the stages want, or with
     `whole` only removes them.
     """
-    replace_the_outermost()
+    replace_the_outermost(bool(whole))
     streams = [os.dup(number) for number in range(3)]
     # For whoever builds with PYRUNTIME_START_VERBOSE.
     said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
@@ -80,7 +82,7 @@ COMMANDS: "dict[tuple[int, bool], tuple[tuple[str, ...], ...]]" = {
 }
 
 
-def replace_the_outermost() -> None:
+def replace_the_outermost(watched: bool) -> None:
     """From here on this machine's cgroups, facts and namespaces are looked at, and others are used."""
     creation, execution = pyruntime.verbs.creation, pyruntime.verbs.exec
     for module, name, other in (
@@ -88,7 +90,8 @@ def replace_the_outermost() -> None:
         (creation, "facts_for", _after(facts_for, lambda _facts: HostFacts())),
         (execution, "read_host_facts", _after(read_host_facts, lambda _facts: HostFacts())),
         (session, "encode_plan", _encode_less),
-        (cgroups, "write_value", _write_value),
+        (os, "open", _open),
+        (os, "write", _write_a_copy if watched else _write),
         (os, "rmdir", _remove_directory),
     ):
         setattr(module, name, other)
@@ -107,7 +110,8 @@ def _plain_directories(layout: CgroupLayout) -> CgroupLayout:
     return layout.replace(hierarchies=tuple(hierarchies))
 
 
-_write = cgroups.write_value
+_open_file = os.open
+_write = os.write
 _rmdir = os.rmdir
 
 
@@ -132,12 +136,19 @@ def _without_privilege(operations: "Iterable[Operation]") -> "Iterable[Operation
             yield Execute(arguments=("true",), environment=())
 
 
-def _write_value(path: str, value: str) -> None:
+def _open(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     try:
-        _write(path, value)
+        return _open_file(path, flags, mode, dir_fd=dir_fd)
     except FileNotFoundError:
-        os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
-        _write(path, value)
+        if flags & os.O_ACCMODE != os.O_WRONLY or not path.startswith(f"{os.getcwd()}/cgroup/"):
+            raise
+        # Every file of a cgroup is there, if only for who writes to it.
+        return _open_file(path, flags | os.O_CREAT, 0o600)
+
+
+def _write_a_copy(descriptor: int, data: "Buffer") -> int:
+    # A heap that is being watched is hidden from the kernel, too; what is new is not.
+    return _write(descriptor, bytes(bytearray(data)))
 
 
 def _remove_directory(path: str) -> None:

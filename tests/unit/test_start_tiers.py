@@ -92,12 +92,18 @@ def build(python: str, tier: int, prefix: Path, **environment: str) -> tuple[Pat
         env={**os.environ, "PYRUNTIME_START_TIER": str(tier), **environment},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    return program, result.stdout
+    return program, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="session")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(sys.executable, 3, tmp_path_factory.mktemp("tier3") / "p")[0]
+
+
+def unexpected_in_rehearsal(said: str) -> list[str]:
+    """What commands of the rehearsal complained of that are not meant to fail."""
+    meant = ("not/an/id: invalid container ID", "missing: container does not exist", "tier ", "rehearsal ")
+    return [line for line in said.splitlines() if not any(words in line for words in meant)]
 
 
 def has_all_its_variables(program: Path) -> bool:
@@ -139,8 +145,9 @@ def folder_with_bundle(path: Path, program: Path) -> Path:
 def test_every_tier_answers_alike(python: str, tier: int, script: Path, tmp_path: Path) -> None:
     if not has_static_library(python):
         pytest.skip(f"{python} comes without its static library")
-    program, said = build(python, tier, tmp_path / "prefix")
+    program, said = build(python, tier, tmp_path / "prefix", PYRUNTIME_START_VERBOSE="1")
     assert f"tier {tier}" in said
+    assert unexpected_in_rehearsal(said) == []
     folder = folder_with_bundle(tmp_path / "f", script)
     for words in COMMANDS:
         expected = answer(script, words, folder)
