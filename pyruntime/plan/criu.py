@@ -10,6 +10,7 @@ from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.launch import CGROUP_SLOT, plan_cgroup_entry
 from pyruntime.plan.operations import (
     HOOKS_WANTED,
+    Await,
     Bind,
     BindDevice,
     BindHost,
@@ -19,6 +20,7 @@ from pyruntime.plan.operations import (
     Execute,
     FindExecutable,
     IdmapTree,
+    JoinCgroup,
     JoinNamespace,
     KeepDescriptor,
     MakeDirectory,
@@ -111,7 +113,7 @@ def plan_mount_points(operations: tuple[Operation, ...]) -> tuple[Operation, ...
 
     CRIU mounts, but makes no mount points; in a root that is fresh from an image they are missing.
     """
-    prepare = (MakeMappingNamespace, OpenTree, IdmapTree)
+    prepare, elsewhere = (MakeMappingNamespace, OpenTree, IdmapTree), (Await, JoinCgroup, Unshare, Tell)
     begin = next(i for i, step in enumerate(operations) if isinstance(step, SetHostPropagation))
     end = next(
         i for i, step in enumerate(operations) if isinstance(step, Tell) and step.rendezvous == HOOKS_WANTED
@@ -122,7 +124,8 @@ def plan_mount_points(operations: tuple[Operation, ...]) -> tuple[Operation, ...
         SetUmask(mask=0),
         *(step for step in operations[:begin] if isinstance(step, prepare)),
         Unshare(flags=_MOUNT),
-        *operations[begin:end],
+        # The container's init joins its cgroups in their midst.
+        *(step for step in operations[begin:end] if not isinstance(step, elsewhere)),
         *((directory,) if directory is not None else ()),
     )
 

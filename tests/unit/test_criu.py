@@ -13,11 +13,12 @@ from pyruntime.base.errors import SpecError, UsageError
 from pyruntime.execute.criu import messages
 from pyruntime.execute.criu.failure import criu_failure
 from pyruntime.execute.criu.paths import path_in_root
+from pyruntime.host.cgroups import parse_cgroup_layout
 from pyruntime.plan.cgroup.layout import CgroupLayout
 from pyruntime.plan.criu import external_mounts, masked_paths, plan_mount_points
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import plan_create
-from pyruntime.plan.operations import Clone, MakeDirectory, Mount, Tell, Unshare
+from pyruntime.plan.operations import Await, Clone, JoinCgroup, MakeDirectory, Mount, Tell, Unshare
 from pyruntime.spec.config import Config
 from pyruntime.verbs.checkpoint import _page_server
 from pyruntime.verbs.criu_options import read_criu_options
@@ -89,12 +90,16 @@ def test_a_path_is_followed_as_in_the_container(tmp_path: Path) -> None:
     assert path_in_root(str(tmp_path), "/loop/x") == "/loop/x"
 
 
-def planned(**changes: Any) -> Any:
+NO_CGROUPS = CgroupLayout(mode="none")
+V1 = parse_cgroup_layout("30 20 0:26 / /cg/pids rw - cgroup cgroup rw,pids\n", "1:pids:/own\n")
+
+
+def planned(layout: CgroupLayout = NO_CGROUPS, **changes: Any) -> Any:
     document = json.loads(DEFAULT.read_text())
     document["mounts"] += changes.pop("mounts", [])
     document["linux"].update(changes)
     config = decode(Config, document)
-    return plan_create(config, "c", "/bundle", HostFacts(), CgroupLayout(mode="none")).operations
+    return plan_create(config, "c", "/bundle", HostFacts(), layout).operations
 
 
 def test_what_is_bound_from_outside_is_external() -> None:
@@ -112,13 +117,14 @@ def test_an_idmapped_mount_is_refused() -> None:
         external_mounts(operations)
 
 
-def test_mount_points_are_made_by_the_same_steps_and_nothing_else() -> None:
-    operations = planned()
+@pytest.mark.parametrize("layout", [NO_CGROUPS, V1])
+def test_mount_points_are_made_by_the_same_steps_and_nothing_else(layout: CgroupLayout) -> None:
+    operations = planned(layout, namespaces=[{"type": "mount"}, {"type": "cgroup"}])
     steps = plan_mount_points(operations)
     assert [step for step in steps if isinstance(step, Mount)] == [
         step for step in operations if isinstance(step, Mount)
     ]
-    assert not [step for step in steps if isinstance(step, (Tell, Clone))]
+    assert not [step for step in steps if isinstance(step, (Await, JoinCgroup, Tell, Clone))]
     assert [step.flags for step in steps if isinstance(step, Unshare)] == [0x20000]
     assert isinstance(steps[-1], MakeDirectory)
 
