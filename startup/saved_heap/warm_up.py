@@ -12,8 +12,10 @@ from types import FunctionType, ModuleType
 
 from pyruntime.base.errors import StateError
 from pyruntime.base.jsonio import dumps, loads
+from pyruntime.base.timestamp import utc
 from pyruntime.cli.main import main
 from pyruntime.cli.options import GLOBAL_OPTIONS, parse, parse_globals, parse_verb
+from pyruntime.execute.cgroups import read_value, write_value
 from pyruntime.execute.encoding import encode_plan
 from pyruntime.host.cgroups import parse_cgroup_layout
 from pyruntime.host.process import parse_start_time
@@ -63,7 +65,7 @@ def plan_a_container() -> None:
 def keep_a_state() -> None:
     """Write and read a state, as every verb does."""
     state = ContainerState(oci_version="1.0.2", id="warm", bundle="/warm", cgroup_paths={"": "/warm"})
-    state = state.replace(pid=7, pid_start_time=parse_start_time(STAT))
+    state = state.replace(pid=7, pid_start_time=parse_start_time(STAT), created=utc(7))
     loads(dumps(state_document(state, "created"), indent=2).encode())
 
 
@@ -113,6 +115,7 @@ def run_commands() -> None:
         refused(start_container, store, "warm")
         refused(kill_container, store, "warm", 9)
         container_state(store, "warm")
+        write_value(f"{root}/freezer.state", f"{read_value(f'{root}/freezer.state')}\n")
         is_frozen(state.cgroup_paths)
         main(["--root", root, "kill", "--all", "warm", "KILL"])
         main(["--root", root, "delete", "warm"])

@@ -21,11 +21,11 @@ __all__ = ["runtime"]
 # verb -> (system calls, files opened, private memory in KiB); calls without those that only make pages writable
 BUDGETS = {
     "create": (200, 32, 1800),
-    "start": (50, 7, 850),
-    "state": (45, 4, 800),
+    "start": (45, 6, 700),
+    "state": (35, 4, 650),
     "exec": (215, 9, 1400),
-    "kill": (40, 4, 850),
-    "delete": (75, 6, 900),
+    "kill": (35, 4, 700),
+    "delete": (60, 5, 750),
     "run": (350, 36, 1900),
 }
 if DRIVER == "systemd":
