@@ -1,7 +1,8 @@
 """Into the namespaces: which are joined, which are made, and in which order.
 
-A user namespace and a time namespace have to be there before the process that lives in them is cloned, a network
-namespace may be; all others are made by that clone itself.  Source: config-linux.md, "Namespaces"; namespaces(7).
+A user namespace and a time namespace have to be there before the process that lives in them is cloned; a pid namespace
+is made by that clone itself, the others before it where nothing speaks against that.
+Source: config-linux.md, "Namespaces"; namespaces(7).
 """
 
 from pyruntime.plan.facts import HostFacts
@@ -25,7 +26,8 @@ _TIME = NAMESPACE_FLAGS["time"]
 _CGROUP = NAMESPACE_FLAGS["cgroup"]
 _MOUNT = NAMESPACE_FLAGS["mount"]
 _NETWORK = NAMESPACE_FLAGS["network"]
-_CLONED = NAMESPACE_FLAGS["pid"] | _NETWORK | _MOUNT | NAMESPACE_FLAGS["uts"] | NAMESPACE_FLAGS["ipc"]
+_EARLY = _NETWORK | _MOUNT | NAMESPACE_FLAGS["uts"] | NAMESPACE_FLAGS["ipc"]
+_CLONED = _EARLY | NAMESPACE_FLAGS["pid"]
 
 
 def sees_the_host(view: ContainerView) -> bool:
@@ -38,11 +40,12 @@ def plan_early_namespaces(
 ) -> list[Operation]:
     """What can be made as soon as it is known that it is wanted, without regard to anything else.
 
-    Not where the container's user namespace, made or joined, is to own the network namespace.
+    Not where the container's user namespace, made or joined, is to own them.
     """
-    if not created & _NETWORK or created & _USER or _USER in joined or facts.rootless:
+    early = created & _EARLY
+    if not early or created & _USER or _USER in joined or facts.rootless:
         return []
-    return [Unshare(origin="/linux/namespaces", flags=_NETWORK)]
+    return [Unshare(origin="/linux/namespaces", flags=early)]
 
 
 def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]:
@@ -72,7 +75,7 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
         operations += _plan_time(view)
     operations.append(SetDumpable(dumpable=0))
     early = plan_early_namespaces(view.created, view.joined, view.facts)
-    flags = view.created & _CLONED & ~(_NETWORK if early else 0)
+    flags = view.created & _CLONED & ~(_EARLY if early else 0)
     operations.append(Clone(origin="/linux/namespaces", flags=flags, cgroup_slot=cgroup_slot))
     return operations
 

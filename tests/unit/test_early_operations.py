@@ -13,10 +13,13 @@ from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import plan_create, plan_create_front, plan_exec, plan_exec_front
 from pyruntime.plan.operations import Clone, CloseInherited, SetUmask, Unshare
 from pyruntime.plan.options import LaunchOptions
+from pyruntime.plan.view import NAMESPACE_FLAGS
 from pyruntime.spec.config import Config, Process
 from pyruntime.spec.default import default_config
 
-NETWORK, USER = 0x40000000, 0x10000000
+NETWORK, USER, MOUNT, UTS, IPC = (
+    NAMESPACE_FLAGS[name] for name in ("network", "user", "mount", "uts", "ipc")
+)
 LAYOUT = CgroupLayout(mode="none", hierarchies=())
 
 
@@ -30,16 +33,16 @@ def config_with(*namespaces: dict[str, str]) -> Config:
 @pytest.mark.parametrize(
     ("namespaces", "rootless", "early"),
     [
-        (["network", "mount"], False, NETWORK),
-        (["mount"], False, 0),
-        (["network:/proc/1/ns/net", "mount"], False, 0),
-        (["network", "ipc:/proc/1/ns/ipc", "mount"], False, NETWORK),
+        (["network", "mount", "pid", "uts", "ipc"], False, NETWORK | MOUNT | UTS | IPC),
+        (["pid"], False, 0),
+        (["network:/proc/1/ns/net", "mount"], False, MOUNT),
+        (["network", "ipc:/proc/1/ns/ipc", "mount"], False, NETWORK | MOUNT),
         (["network", "user", "mount"], False, 0),
         (["network", "user:/proc/1/ns/user", "mount"], False, 0),
         (["network", "mount"], True, 0),
     ],
 )
-def test_only_a_network_namespace_that_nobody_else_owns_is_made_early(
+def test_only_namespaces_that_nobody_else_owns_are_made_early(
     namespaces: list[str], rootless: bool, early: int
 ) -> None:
     entries = [dict(zip(("type", "path"), name.split(":"), strict=False)) for name in namespaces]
@@ -52,8 +55,9 @@ def test_only_a_network_namespace_that_nobody_else_owns_is_made_early(
     plan = plan_create(config, "box", "/bundle", facts, LAYOUT, options)
     assert plan.operations[: len(front)] == front
     assert sum(each.flags for each in front if isinstance(each, Unshare)) == early
-    made = [each.flags & NETWORK for each in plan.operations if isinstance(each, Unshare | Clone)]
-    assert sum(made) == (NETWORK if "network" in namespaces else 0), "once, or not at all"
+    made = [each.flags for each in plan.operations if isinstance(each, Unshare | Clone)]
+    wanted = sum(NAMESPACE_FLAGS[name] for name in namespaces if ":" not in name)
+    assert sum(made) == wanted, "each once"
     assert all(isinstance(each, CloseInherited | SetUmask | Unshare) for each in front)
 
 
