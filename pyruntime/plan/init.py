@@ -7,6 +7,7 @@ from pyruntime.plan.devices import plan_devices
 from pyruntime.plan.identity import plan_apparmor, plan_key_label
 from pyruntime.plan.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, PROPAGATION
 from pyruntime.plan.mounts import MountPlan
+from pyruntime.plan.namespaces import early_namespaces
 from pyruntime.plan.operations import (
     HOOKS_DONE,
     HOOKS_WANTED,
@@ -101,7 +102,7 @@ def _plan_session(view: ContainerView, options: LaunchOptions) -> list[Operation
         operations += plan_key_label(view.config.process, view.facts)
         operations.append(JoinKeyring(name=f"_ses.{view.container_id}", permissions=permissions))
     operations.append(ResetAffinity())
-    if view.makes_namespace("network"):
+    if view.makes_namespace("network") and not early_namespaces(view.created, view.joined, view.facts):
         operations.append(RaiseLoopback(origin="/linux/namespaces"))
     return operations
 

@@ -19,6 +19,7 @@ from pyruntime.plan.idmap import id_map_text
 from pyruntime.plan.init import plan_console, plan_container_hooks, plan_execution_domain, plan_init
 from pyruntime.plan.mounts import plan_mounts
 from pyruntime.plan.namespaces import (
+    early_namespaces,
     plan_cgroup_namespace,
     plan_early_namespaces,
     plan_namespaces,
@@ -222,7 +223,7 @@ def plan_create_front(config: Config, facts: HostFacts, options: LaunchOptions) 
     A network namespace takes the kernel longer than all others together.
     """
     created, joined = read_namespaces(config)
-    early = plan_early_namespaces(created, joined, facts)
+    early = plan_early_namespaces(early_namespaces(created, joined, facts))
     return (CloseInherited(first=options.first_private), SetUmask(mask=0), *early)
 
 

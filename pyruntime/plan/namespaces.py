@@ -14,6 +14,7 @@ from pyruntime.plan.operations import (
     Clone,
     JoinNamespace,
     Operation,
+    RaiseLoopback,
     SetDumpable,
     Tell,
     Unshare,
@@ -35,17 +36,22 @@ def sees_the_host(view: ContainerView) -> bool:
     return not view.created & (_USER | _TIME) and not {_USER, _MOUNT, _CGROUP} & view.joined.keys()
 
 
-def plan_early_namespaces(
-    created: int, joined: "dict[int, tuple[str, str]]", facts: HostFacts
-) -> list[Operation]:
-    """What can be made as soon as it is known that it is wanted, without regard to anything else.
+def early_namespaces(created: int, joined: "dict[int, tuple[str, str]]", facts: HostFacts) -> int:
+    """The flags of those that can be made as soon as it is known that they are wanted, without regard to anything else.
 
     Not where the container's user namespace, made or joined, is to own them.
     """
-    early = created & _EARLY
-    if not early or created & _USER or _USER in joined or facts.rootless:
-        return []
-    return [Unshare(origin="/linux/namespaces", flags=early)]
+    return 0 if created & _USER or _USER in joined or facts.rootless else created & _EARLY
+
+
+def plan_early_namespaces(flags: int) -> list[Operation]:
+    """Make these, and what can be done in them at once."""
+    operations: list[Operation] = []
+    if flags:
+        operations.append(Unshare(origin="/linux/namespaces", flags=flags))
+    if flags & _NETWORK:
+        operations.append(RaiseLoopback(origin="/linux/namespaces"))
+    return operations
 
 
 def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]:
@@ -74,8 +80,7 @@ def plan_namespaces(view: ContainerView, *, cgroup_slot: int) -> list[Operation]
     if view.created & _TIME:
         operations += _plan_time(view)
     operations.append(SetDumpable(dumpable=0))
-    early = plan_early_namespaces(view.created, view.joined, view.facts)
-    flags = view.created & _CLONED & ~(_EARLY if early else 0)
+    flags = view.created & _CLONED & ~early_namespaces(view.created, view.joined, view.facts)
     operations.append(Clone(origin="/linux/namespaces", flags=flags, cgroup_slot=cgroup_slot))
     return operations
 

@@ -11,7 +11,7 @@ from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.cgroup.layout import CgroupLayout
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import plan_create, plan_create_front, plan_exec, plan_exec_front
-from pyruntime.plan.operations import Clone, CloseInherited, SetUmask, Unshare
+from pyruntime.plan.operations import Clone, CloseInherited, RaiseLoopback, SetUmask, Unshare
 from pyruntime.plan.options import LaunchOptions
 from pyruntime.plan.view import NAMESPACE_FLAGS
 from pyruntime.spec.config import Config, Process
@@ -58,7 +58,9 @@ def test_only_namespaces_that_nobody_else_owns_are_made_early(
     made = [each.flags for each in plan.operations if isinstance(each, Unshare | Clone)]
     wanted = sum(NAMESPACE_FLAGS[name] for name in namespaces if ":" not in name)
     assert sum(made) == wanted, "each once"
-    assert all(isinstance(each, CloseInherited | SetUmask | Unshare) for each in front)
+    assert all(isinstance(each, CloseInherited | SetUmask | Unshare | RaiseLoopback) for each in front)
+    raised = [each for each in plan.operations if isinstance(each, RaiseLoopback)]
+    assert len(raised) == namespaces.count("network")
 
 
 def test_a_front_that_was_asked_for_is_taken_as_it_is() -> None:
