@@ -20,13 +20,13 @@ __all__ = ["runtime"]
 
 # verb -> (system calls, files opened, private memory in KiB); calls without those that only make pages writable
 BUDGETS = {
-    "create": (200, 32, 1800),
+    "create": (160, 26, 1700),
     "start": (45, 6, 700),
     "state": (35, 4, 650),
-    "exec": (215, 9, 1400),
+    "exec": (200, 9, 1300),
     "kill": (35, 4, 700),
     "delete": (60, 5, 750),
-    "run": (350, 36, 1900),
+    "run": (300, 30, 1800),
 }
 if DRIVER == "systemd":
     # Messages to systemd are many small objects of jeepney's, on pages that the build does not place.
