@@ -114,11 +114,18 @@ def writable_sections(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def fixed_addresses() -> Iterator[None]:
-    """Programs started meanwhile get the same stack and heap addresses each time (personality(2))."""
+    """Programs started meanwhile get the same stack and heap addresses each time (personality(2)).
+
+    Raises:
+        UnavailableError: the kernel refuses that.
+    """
     no_randomization = 0x0040000
     library = ctypes.CDLL(None)
     before = library.personality(0xFFFFFFFF)
-    library.personality(before | no_randomization)
+    if library.personality(before | no_randomization) == -1:
+        raise UnavailableError(
+            "personality(2) is refused, as the default seccomp profile of containers does it"
+        )
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """The executable of tier 1: its variables replaced by those of a program that has begun already."""
 
+import ctypes
 import struct
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 sys.path.insert(0, "startup")
 
-from build_steps import UnavailableError, members_used_most, symbol_addresses, symbol_sizes
+from build_steps import UnavailableError, fixed_addresses, members_used_most, symbol_addresses, symbol_sizes
 from executable import RANGES, Program, check_processor, range_lists
 
 SOURCE = """
@@ -72,6 +73,16 @@ def test_functions_that_only_some_processors_can_run_are_refused(tmp_path: Path)
     special = [(start, "__memmove_avx512" if name == "main" else name) for start, name in symbols]
     with pytest.raises(UnavailableError, match="__memmove_avx512"):
         check_processor(program, special)
+
+
+def test_where_addresses_cannot_be_fixed_the_build_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def personality(self, wanted: int) -> int:
+            return 0 if wanted == 0xFFFFFFFF else -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: Refusing())
+    with pytest.raises(UnavailableError, match="personality"), fixed_addresses():
+        pass
 
 
 def test_sizes_are_those_of_variables(tmp_path: Path) -> None:
