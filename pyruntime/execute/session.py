@@ -62,16 +62,23 @@ class StartedExecutor:
     """An executor that waits for its plan.  It is started in advance, so that it is there when the plan is made.
 
     `descriptors` maps a place (INIT_FD ...) to a descriptor of this process that the executor gets there; `stdio`
-    are those that it gets as 0, 1 and 2, instead of this process's own.
+    are those that it gets as 0, 1 and 2, instead of this process's own.  `report_steps`: it reports each
+    step of what it begins with.
 
     Raises:
         HostError, StepError: it cannot be started.
     """
 
     def __init__(
-        self, *, first_private: int, descriptors: dict[int, int], stdio: tuple[int, ...] = ()
+        self,
+        *,
+        first_private: int,
+        descriptors: dict[int, int],
+        stdio: tuple[int, ...] = (),
+        report_steps: bool = False,
     ) -> None:
         self.kind = (first_private, descriptors.keys(), stdio)
+        self._report_steps = report_steps
         self.begun: tuple[Operation, ...] = ()
         self.orders = self.reports = -1
         base = descriptor_base(first_private)
@@ -95,13 +102,13 @@ class StartedExecutor:
     def __exit__(self, *_exception: object) -> None:
         self.discard()
 
-    def begin(self, front: tuple[Operation, ...], *, report_steps: bool) -> None:
+    def begin(self, front: tuple[Operation, ...]) -> None:
         """Let it carry out what its plan is going to begin with.
 
         Raises:
             SpecError: a string holds a NUL byte.
         """
-        _send(self.orders, encode_plan(front, report_steps=report_steps, continues=True))
+        _send(self.orders, encode_plan(front, report_steps=self._report_steps, continues=True))
         self.begun = front
 
     def take(self) -> tuple[int, int, int]:
@@ -116,10 +123,7 @@ class StartedExecutor:
         if self.pid > 0:
             restart.beforehand.remove(self.discard)
             os.close(self.orders)
-            if self.begun:
-                _end([self.pid, *_clones_named(self.reports)])
-            else:
-                _wait(self.pid)
+            _end([self.pid, *_clones_named(self.reports)])
             os.close(self.reports)
             self.pid = -1
 

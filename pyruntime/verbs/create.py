@@ -6,7 +6,6 @@ from pyruntime.execute.session import StartedExecutor
 from pyruntime.store.store import Store
 from pyruntime.verbs.creation import (
     CreateOptions,
-    begin_with,
     create_container,
     load_all,
     prepare,
@@ -36,7 +35,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
         print_plan(prepare(arguments.get("bundle", "."), arguments.positional[0], create).plan)
         return 0
     create = create.replace(root=options.root)
-    with start_executor(create) as executor:
+    with start_executor(create, report_steps=options.report_steps) as executor:
         _create(arguments, options, create, executor)
     return 0
 
@@ -44,8 +43,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 def _create(
     arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
 ) -> None:
-    begin = begin_with(executor, options)
-    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create, begin)
+    prepared = prepare(arguments.get("bundle", "."), arguments.positional[0], create, executor)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
     path = check_console(arguments, terminal=process is not None and process.terminal, detached=True)

@@ -30,7 +30,7 @@ from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import CREATED, CREATING, STOPPED, hook_document
 from pyruntime.store.store import FAILURE, FIFO, UNFINISHED_FIFO, Store, check_id
-from pyruntime.verbs.interface import GlobalOptions, absolute_path
+from pyruntime.verbs.interface import absolute_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from pyruntime.execute.seccomp_listener import SeccompListener
     from pyruntime.plan.operations import Operation
-
-    Begin = Callable[[tuple[Operation, ...]], None]
 
 
 _NEW_MOUNT = 0x20000
@@ -83,10 +81,12 @@ class Prepared(Record):
     plan: LaunchPlan
 
 
-def prepare(bundle: str, container_id: str, options: CreateOptions, begin: "Begin | None" = None) -> Prepared:
+def prepare(
+    bundle: str, container_id: str, options: CreateOptions, started: StartedExecutor | None = None
+) -> Prepared:
     """Read, check and plan; touches nothing.  This is also what `explain` prints.
 
-    `begin` is told what the plan begins with as soon as that is known.
+    `started`: an executor that is to carry out what the plan begins with as soon as that is known.
 
     Raises:
         SpecError: the config is wrong.
@@ -99,8 +99,8 @@ def prepare(bundle: str, container_id: str, options: CreateOptions, begin: "Begi
     facts = facts_for(config)
     launch_options = _launch_options(container_id, config, options)
     front = plan_create_front(config, facts, launch_options)
-    if begin is not None:
-        begin(front)
+    if started is not None:
+        started.begin(front)
     layout = read_cgroup_layout()
     if options.cgroup_manager == "systemd":
         from pyruntime.host.systemd import systemd_path
@@ -140,15 +140,14 @@ def _launch_options(container_id: str, config: Config, options: CreateOptions) -
     )
 
 
-def start_executor(options: CreateOptions) -> StartedExecutor:
+def start_executor(options: CreateOptions, *, report_steps: bool) -> StartedExecutor:
     """The executor of most containers, in advance; it is discarded for one that wants more descriptors."""
-    return StartedExecutor(first_private=first_private(options), descriptors={}, stdio=options.stdio)
-
-
-def begin_with(executor: StartedExecutor, options: GlobalOptions) -> "Begin":
-    """For `prepare`: what lets this executor begin."""
-    timed = bool(options.debug or options.trace_path)
-    return lambda front: executor.begin(front, report_steps=timed)
+    return StartedExecutor(
+        first_private=first_private(options),
+        descriptors={},
+        stdio=options.stdio,
+        report_steps=report_steps,
+    )
 
 
 def first_private(options: CreateOptions) -> int:

@@ -34,10 +34,6 @@ from pyruntime.verbs.launching import (
 )
 from pyruntime.verbs.sub_cgroup import exec_cgroup
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.plan.operations import Operation
-
 USAGE = "[options] <container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
     CONSOLE_SOCKET,
@@ -79,7 +75,7 @@ _STOPPED = "cannot exec in a stopped container"
 def run(arguments: Arguments, options: GlobalOptions) -> int:
     state, config_text = _load(arguments, options)
     with Entrance(state, _first_private(arguments)) as entrance:
-        entrance.start_executor()
+        entrance.start_executor(report_steps=options.report_steps)
         return _prepare(arguments, options, state, config_text, entrance).carry_out()
 
 
@@ -220,15 +216,13 @@ class Entrance:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def start_executor(self) -> None:
+    def start_executor(self, *, report_steps: bool) -> None:
         """Start an executor that needs nothing but the pidfd."""
-        descriptors = {places.INIT_FD: self.init}
-        self.executor = StartedExecutor(first_private=self.first_private, descriptors=descriptors)
-
-    def begin(self, front: "tuple[Operation, ...]", *, report_steps: bool) -> None:
-        """Let the executor, if there is one, carry out what its plan is going to begin with."""
-        if self.executor is not None:
-            self.executor.begin(front, report_steps=report_steps)
+        self.executor = StartedExecutor(
+            first_private=self.first_private,
+            descriptors={places.INIT_FD: self.init},
+            report_steps=report_steps,
+        )
 
     def close(self) -> None:
         """Once the executor is at work, or is not wanted; a second call does nothing."""
@@ -275,8 +269,8 @@ class Execution:
         )
         self.front = plan_exec_front(process, state.namespaces, self.facts, self.cgroup, self.launch_options)
         # Not into a unit, which takes an order, nor into a frozen cgroup, where it could not be ended any more.
-        if not self.cgroup.attach and not arguments.flag("ignore-paused"):
-            entrance.begin(self.front, report_steps=bool(options.debug or options.trace_path))
+        if entrance.executor is not None and not self.cgroup.attach and not arguments.flag("ignore-paused"):
+            entrance.executor.begin(self.front)
 
     def carry_out(self) -> int:
         path = check_console(self.arguments, terminal=self.process.terminal, detached=self.detached)

@@ -113,6 +113,11 @@ class GlobalOptions:
         self.warn: Callable[[str], None] = _ignore
         self.trace: Callable[[str], None] = _ignore
 
+    @property
+    def report_steps(self) -> bool:
+        """Whether somebody wants to know of each step of a plan, and how long it took."""
+        return self.debug or bool(self.trace_path)
+
 
 def absolute_path(path: str) -> str:
     """A path that a caller names, from the root.

@@ -141,7 +141,7 @@ def warn_of_capabilities(config: Config, process: Process | None, options: Globa
 
 def step_observer(options: GlobalOptions, plan: LaunchPlan) -> "Callable[[int, int], None] | None":
     """What is told of each step as it ends: under --debug the log, in the words of `explain`; with --trace a file."""
-    if not options.debug and not options.trace_path:
+    if not options.report_steps:
         return None
     steps = plan.operations
     write = _timeline(options.trace_path, plan) if options.trace_path else None

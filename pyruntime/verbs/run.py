@@ -9,7 +9,6 @@ from pyruntime.store.store import Store
 from pyruntime.verbs.create import read_create_options
 from pyruntime.verbs.creation import (
     CreateOptions,
-    begin_with,
     create_container,
     load_all,
     prepare,
@@ -45,7 +44,7 @@ def run(arguments: Arguments, options: GlobalOptions) -> int:
 
         print_plan(prepare(arguments.get("bundle", "."), arguments.positional[0], create).plan)
         return 0
-    with start_executor(create) as executor:
+    with start_executor(create, report_steps=options.report_steps) as executor:
         return _run(arguments, options, create, executor)
 
 
@@ -53,8 +52,7 @@ def _run(
     arguments: Arguments, options: GlobalOptions, create: CreateOptions, executor: StartedExecutor
 ) -> int:
     container_id, detached = arguments.positional[0], arguments.flag("detach")
-    begin = begin_with(executor, options)
-    prepared = prepare(arguments.get("bundle", "."), container_id, create, begin)
+    prepared = prepare(arguments.get("bundle", "."), container_id, create, executor)
     store = Store(options.root)
     process = prepared.config.process
     warn_of_tolerated(prepared, options)
