@@ -26,9 +26,10 @@ class Program:
     def __init__(self, path: Path) -> None:
         data = path.read_bytes()
         header = self._HEADER.unpack_from(data)
-        self._first, self._count = header[5], header[9]
-        for number in range(self._count):
-            segment = self._SEGMENT.unpack_from(data, self._first + number * self._SEGMENT.size)
+        self._first, count = header[5], header[9]
+        table = data[self._first : self._first + count * self._SEGMENT.size]
+        self._segments = [*self._SEGMENT.iter_unpack(table)]
+        for number, segment in enumerate(self._segments):
             if segment[0] == self._LOAD and segment[1] & self._WRITABLE:
                 self._number, self._segment = number, segment
         self.start = self._segment[3]
@@ -43,8 +44,7 @@ class Program:
         start = address - self.start
         if 0 <= start < len(self._variables):
             return bytes(self._variables[start : start + size])
-        for number in range(self._count):
-            segment = self._SEGMENT.unpack_from(self._before, self._first + number * self._SEGMENT.size)
+        for segment in self._segments:
             if segment[0] == self._LOAD and segment[3] <= address < segment[3] + segment[5]:
                 start = segment[2] + address - segment[3]
                 return bytes(self._before[start : start + size])

@@ -48,18 +48,19 @@ _EXAMPLES = {
 _NO_DEFAULT = object()
 # Types whose values JSON takes as they are.
 _PLAIN = frozenset({bool, int, float, str, NoneType})
-_json_names: dict[str, str] = {}
+# By field: those that are known by now.
+_json_names = dict(IRREGULAR_NAMES)
 # By class: how to decode each property, by its JSON name, and which fields must be there.
 _decoders: "dict[type[Record], tuple[dict[str, tuple[str, Decoder]], frozenset[str]]]" = {}
 
 
 def json_name(field: str) -> str:
     """The name in JSON of a record's field."""
-    irregular = IRREGULAR_NAMES.get(field)
-    if irregular is not None:
-        return irregular
-    first, *rest = field.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+    name = _json_names.get(field)
+    if name is None:
+        first, *rest = field.split("_")
+        name = _json_names[field] = first + "".join(part.capitalize() for part in rest)
+    return name
 
 
 def decode(cls: "type[RecordType]", value: object, where: str = "") -> "RecordType":
@@ -106,14 +107,8 @@ def encode(record: Record) -> dict[str, object]:
     # What was not given holds its default.
     for field, value in vars(record).items():
         if value != getattr(cls, field, _NO_DEFAULT):
-            name = _json_names.get(field) or _learn_json_name(field)
-            result[name] = value if type(value) in _PLAIN else encode_value(value)
+            result[json_name(field)] = value if type(value) in _PLAIN else encode_value(value)
     return result
-
-
-def _learn_json_name(field: str) -> str:
-    name = _json_names[field] = json_name(field)
-    return name
 
 
 def encode_value(value: object) -> object:

@@ -6,6 +6,7 @@ import time
 
 from pyruntime.base.errors import StateError, StepError, errno_text
 from pyruntime.base.files import read_file
+from pyruntime.host.freezer import is_frozen
 from pyruntime.plan.cgroup import CgroupPlan
 from pyruntime.plan.cgroup.operations import (
     CgroupOperation,
@@ -36,9 +37,8 @@ def make_cgroups(plan: CgroupPlan, pid: int, made: "Callable[[str], None]") -> N
         StepError: the kernel or systemd refuses.
         HostError: systemd does not answer.
     """
-    operation: CgroupOperation | None = None
-    try:
-        for operation in plan.make:
+    for operation in plan.make:
+        try:
             if isinstance(operation, MakeCgroup):
                 if _make(operation) and not operation.in_use:
                     _require_unused(operation.path)
@@ -51,9 +51,8 @@ def make_cgroups(plan: CgroupPlan, pid: int, made: "Callable[[str], None]") -> N
                 start_unit(operation, pid)
             else:
                 carry_out(operation)
-    except OSError as error:
-        assert operation is not None, "nothing else makes system calls"
-        raise failure_of(operation, error) from None
+        except OSError as error:
+            raise failure_of(operation, error) from None
 
 
 def apply_limits(plan: CgroupPlan) -> None:
@@ -71,17 +70,15 @@ def apply_limits(plan: CgroupPlan) -> None:
 
 
 def carry_out(operation: CgroupOperation) -> None:
-    """One step, as the kernel answers (OSError).
+    """One step other than the making of a cgroup or a unit, as the kernel answers (OSError).
 
     Raises:
         ExpectedError: it is systemd's step, and systemd refuses or does not answer.
     """
     if isinstance(operation, WriteCgroupFile):
         _write_file(operation)
-    elif isinstance(operation, MakeCgroup):
-        _make(operation)
     elif isinstance(operation, WriteCgroupValues):
-        _write_values(operation)
+        write_value(operation.path, *operation.values)
     elif isinstance(operation, FillCpuset):
         _fill_cpuset(operation.path, operation.mount_point)
     elif isinstance(operation, WriteMemoryLimits):
@@ -217,7 +214,7 @@ def _require_unused(directory: str) -> None:
     if found:
         what = f"container's cgroup is not empty: {len(found)} process(es) found"
         raise StateError(what, where=directory, hint=_NOT_EMPTY_HINT)
-    if is_frozen((directory,)):
+    if is_frozen({"freezer": directory}) or is_frozen({"": directory}):
         what = "container's cgroup unexpectedly frozen"
         raise StateError(what, where=directory, hint="thaw or remove it first")
 
@@ -230,15 +227,6 @@ def _write_file(operation: WriteCgroupFile) -> None:
             write_value(operation.instead[0], operation.instead[1])
         elif not operation.missing_ok:
             raise
-
-
-def _write_values(operation: WriteCgroupValues) -> None:
-    descriptor = os.open(operation.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        for value in operation.values:
-            os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
 
 
 def _write_memory_limits(operation: WriteMemoryLimits) -> None:
@@ -256,11 +244,12 @@ def _write_memory_limits(operation: WriteMemoryLimits) -> None:
         write_value(limit, operation.limit)
 
 
-def write_value(path: str, value: str) -> None:
-    """Write one value with one write; raises OSError as the kernel answers."""
+def write_value(path: str, *values: str) -> None:
+    """Write each value with one write; raises OSError as the kernel answers."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.write(descriptor, value.encode())
+        for value in values:
+            os.write(descriptor, value.encode())
     finally:
         os.close(descriptor)
 
@@ -360,11 +349,6 @@ def _settled(file: str, wanted: str) -> bool:
         return read_value(file) == wanted
     events = read_value(file.rpartition("/")[0] + "/cgroup.events").split()
     return events[events.index("frozen") + 1] == wanted if "frozen" in events else True
-
-
-def is_frozen(directories: tuple[str, ...]) -> bool:
-    """Whether the container is paused."""
-    return any(read_value(file) in ("1", "FROZEN", "FREEZING") for file, _, _ in _freezers(directories))
 
 
 def remove_cgroups(directories: tuple[str, ...]) -> None:

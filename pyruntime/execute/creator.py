@@ -3,7 +3,7 @@
 executor                               parent
 --------                               ------
 begins with what is known first        plans the rest
-prepares mounts                makes the cgroup of v2, CLONE_CGROUP_READY
+prepares mounts                        makes the cgroup of v2, CLONE_CGROUP_READY
 clones, or waits                       makes the cgroups of v1
 waits for CGROUPS_READY           <--  tells it
 joins them; CGROUPS_JOINED        -->  if that is the container's init: as below
@@ -105,15 +105,10 @@ class _Follower:
         self.plan = plan
         self.steps = steps
         self.user_id = user_id
-        kinds: list[type[Operation]] = list(map(type, session.operations))
-        self.clones_left = kinds.count(Clone)
-        self.awaited: list[int] = []
-        at = -1
-        for _ in range(kinds.count(Await)):
-            at = kinds.index(Await, at + 1)
-            awaiting = session.operations[at]
-            assert isinstance(awaiting, Await), "found by that"
-            self.awaited.append(awaiting.rendezvous)
+        self.clones_left = list(map(type, session.operations)).count(Clone)
+        self.awaited = [
+            operation.rendezvous for operation in session.operations if isinstance(operation, Await)
+        ]
         self.is_ready = False
 
     def follow(self) -> int:

@@ -102,7 +102,6 @@ RECURSIVE_ATTRIBUTES: dict[str, tuple[int, int]] = {
 
 OTHER_OPTIONS = ("idmap", "ridmap", "tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink")
 
-_PLAIN = frozenset(OTHER_OPTIONS)
 KNOWN_OPTIONS: list[str] = sorted([*FLAGS, *PROPAGATION, *RECURSIVE_ATTRIBUTES, *OTHER_OPTIONS])
 
 
@@ -163,8 +162,6 @@ def read_options(options: tuple[str, ...], origin: str) -> MountOptions:
                     "mount option contains a NUL character", where=f"{origin}/options/{index}", hint=hint
                 )
             data.append(option)
-    if not (propagation or attr_set or attr_clear or idmap) and _PLAIN.isdisjoint(options):
-        return MountOptions(flags=flags, cleared=cleared, data=",".join(data))
     return MountOptions(
         flags=flags,
         cleared=cleared,

@@ -2,8 +2,8 @@
 
 import os
 
-from pyruntime.base.files import read_once
 from pyruntime.base.jsonio import dumps
+from pyruntime.host.freezer import is_frozen
 from pyruntime.host.process import is_alive
 from pyruntime.store.state import ContainerState
 from pyruntime.store.store import FIFO, UNFINISHED_FIFO
@@ -13,9 +13,6 @@ CREATED = "created"
 RUNNING = "running"
 PAUSED = "paused"
 STOPPED = "stopped"
-
-# What the file of a freezer says of a frozen cgroup, of either version.
-_FROZEN = (b"FROZEN\n", b"FREEZING\n", b"1\n")
 
 
 def status_of(state: ContainerState, directory: str) -> str:
@@ -63,13 +60,3 @@ def state_document(state: ContainerState, status: str) -> dict[str, object]:
     if state.annotations:
         document["annotations"] = state.annotations
     return document
-
-
-def is_frozen(cgroup_paths: dict[str, str]) -> bool:
-    """Whether the processes in these cgroups are frozen; the path of each controller, "" is cgroup v2."""
-    version_1 = cgroup_paths.get("freezer")
-    path = f"{version_1}/freezer.state" if version_1 else f"{cgroup_paths.get('', '')}/cgroup.freeze"
-    try:
-        return read_once(path, 64) in _FROZEN
-    except OSError:
-        return False

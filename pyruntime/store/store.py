@@ -245,7 +245,7 @@ class Store:
                 for name in os.listdir(directory):
                     _remove_entry(f"{directory}/{name}")
                 os.rmdir(directory)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         except OSError as error:
             raise HostError(

@@ -3,9 +3,9 @@
 import os
 
 from pyruntime.base.errors import ExpectedError, StateError, UsageError
+from pyruntime.host.freezer import is_frozen
 from pyruntime.host.process import open_process, signal_process
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import is_frozen
 from pyruntime.store.store import Store
 from pyruntime.verbs.interface import Arguments, GlobalOptions, Option
 

@@ -5,6 +5,7 @@ import select
 
 from pyruntime.base.errors import ExpectedError, HostError, StateError, errno_text
 from pyruntime.base.files import read_file
+from pyruntime.host.freezer import is_frozen
 from pyruntime.host.process import end_process, open_process, wait_for_end
 from pyruntime.store.state import ContainerState
 from pyruntime.store.status import (
@@ -14,7 +15,6 @@ from pyruntime.store.status import (
     RUNNING,
     STOPPED,
     hook_document,
-    is_frozen,
     status_of,
 )
 from pyruntime.store.store import FAILURE, FIFO, Store

@@ -18,6 +18,7 @@ from pyruntime.cli.options import GLOBAL_OPTIONS, parse, parse_globals, parse_ve
 from pyruntime.execute.cgroups import read_value, write_value
 from pyruntime.execute.encoding import encode_plan
 from pyruntime.host.cgroups import parse_cgroup_layout
+from pyruntime.host.freezer import is_frozen
 from pyruntime.host.process import parse_start_time
 from pyruntime.plan.facts import HostFacts
 from pyruntime.plan.launch import plan_create
@@ -26,7 +27,7 @@ from pyruntime.spec.default import default_config
 from pyruntime.spec.load import decode_config
 from pyruntime.spec.rules import check_rules
 from pyruntime.store.state import ContainerState
-from pyruntime.store.status import is_frozen, state_document
+from pyruntime.store.status import state_document
 from pyruntime.store.store import Store
 from pyruntime.verbs import VERBS
 from pyruntime.verbs.kill import kill_container

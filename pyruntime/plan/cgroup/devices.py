@@ -13,7 +13,7 @@ TYPE_NUMBERS = {"b": 1, "c": 2}
 
 
 class Rule(Record):
-    """One rule, checked: type a, b or c; -1 is any number.  `writes`: files of v1 and what goes there."""
+    """One rule, checked: type a, b or c; -1 is any number."""
 
     origin: str = ""
     allow: bool
@@ -21,22 +21,11 @@ class Rule(Record):
     major: int
     minor: int
     access: str
-    writes: tuple[tuple[str, str], ...]
-
-
-def _rule(*, allow: bool, kind: str, major: int, minor: int, access: str, origin: str = "") -> Rule:
-    # A rule for type a stands for one of b and one of c unless it means everything, which the kernel takes as "a".
-    file = "devices.allow" if allow else "devices.deny"
-    numbers = f"{'*' if major < 0 else major}:{'*' if minor < 0 else minor} {access}"
-    kinds = ("b", "c") if kind == "a" else (kind,)
-    everything = kind == "a" and major < 0 and minor < 0
-    writes = ((file, "a"),) if everything else tuple((file, f"{each} {numbers}") for each in kinds)
-    return Rule(origin=origin, allow=allow, type=kind, major=major, minor=minor, access=access, writes=writes)
 
 
 # What every container needs, as in runc: mknod of anything, the default devices, ptys and tun.
 _DEFAULTS = tuple(
-    _rule(allow=True, kind=kind, major=major, minor=minor, access=access)
+    Rule(allow=True, type=kind, major=major, minor=minor, access=access)
     for kind, major, minor, access in (
         ("c", -1, -1, "m"),
         ("b", -1, -1, "m"),
@@ -51,8 +40,7 @@ _DEFAULTS = tuple(
         ("c", 10, 200, "rwm"),
     )
 )
-_DEFAULT_VALUES = tuple(value for rule in _DEFAULTS for _, value in rule.writes)
-_DENY_ALL = _rule(allow=False, kind="a", major=-1, minor=-1, access="rwm")
+_DENY_ALL = Rule(allow=False, type="a", major=-1, minor=-1, access="rwm")
 
 
 def device_rules(resources: Resources) -> tuple[Rule, ...]:
@@ -81,10 +69,10 @@ def _read_rule(rule: DeviceRule, origin: str) -> Rule:
     if not access or any(letter not in ACCESS_BITS for letter in access):
         hint = "write a combination of r, w and m"
         raise SpecError(f"invalid device access {rule.access!r}", where=f"{origin}/access", hint=hint)
-    return _rule(
+    return Rule(
         origin=origin,
         allow=rule.allow,
-        kind="c" if kind == "u" else kind,
+        type="c" if kind == "u" else kind,
         major=-1 if rule.major is None else rule.major,
         minor=-1 if rule.minor is None else rule.minor,
         access=access,
@@ -95,14 +83,37 @@ def _is_all(rule: Rule) -> bool:
     return rule.type == "a" and rule.major < 0 and rule.minor < 0
 
 
+def _values_v1(rule: Rule) -> tuple[str, ...]:
+    """What devices.allow and devices.deny take for a rule.
+
+    One for type a stands for one of b and one of c unless it means everything, which the kernel takes as "a".
+    """
+    if _is_all(rule):
+        return ("a",)
+    numbers = f"{_number(rule.major)}:{_number(rule.minor)} {rule.access}"
+    return tuple(f"{kind} {numbers}" for kind in (("b", "c") if rule.type == "a" else (rule.type,)))
+
+
+def _number(value: int) -> str:
+    return "*" if value < 0 else str(value)
+
+
+# The same for every container: found once.
+_DEFAULT_VALUES = tuple(value for rule in _DEFAULTS for value in _values_v1(rule))
+
+
 def plan_devices_v1(rules: tuple[Rule, ...], directory: str) -> list[CgroupOperation]:
     """Writes to devices.allow and devices.deny, in the order of the rules: those configured, and the defaults."""
     configured = rules[: -len(_DEFAULTS)]
     return [
         *(
-            WriteCgroupFile(origin=rule.origin, path=f"{directory}/{file}", value=value)
+            WriteCgroupFile(
+                origin=rule.origin,
+                path=f"{directory}/devices.{'allow' if rule.allow else 'deny'}",
+                value=value,
+            )
             for rule in configured
-            for file, value in rule.writes
+            for value in _values_v1(rule)
         ),
         WriteCgroupValues(path=f"{directory}/devices.allow", values=_DEFAULT_VALUES),
     ]
